@@ -1,0 +1,1 @@
+"""Online reinforcement learning for driving policies in CARLA."""

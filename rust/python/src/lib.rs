@@ -1,0 +1,16 @@
+//! Python bindings: convert, release the interpreter, call, convert. No logic.
+
+use pyo3::prelude::*;
+
+mod replay;
+mod roads;
+mod world;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    replay::register(module)?;
+    roads::register(module)?;
+    world::register(module)?;
+    Ok(())
+}
