@@ -35,9 +35,7 @@ _Yaml12Loader.add_implicit_resolver(
 )
 _Yaml12Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    ),
+    re.compile(r"^[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
     list("-+0123456789."),
 )
 
@@ -78,15 +76,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if len(text) > 1_000_000:
         raise ConfigError(f"the config file {path} has {len(text)} characters; at most 1,000,000 are read.")
     try:
-        data = yaml.load(text, Loader=_Yaml12Loader)  # noqa: S506 - a SafeLoader subclass
+        data = yaml.load(text, Loader=_Yaml12Loader)
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"the config file {path} isn't valid YAML: {' '.join(str(error).split())}"
-        ) from error
+        raise ConfigError(f"the config file {path} isn't valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ConfigError(
-            f"the config file {path} must hold a mapping of names to values, not {type(data).__name__}."
-        )
+        raise ConfigError(f"the config file {path} must hold a mapping of names to values, not {type(data).__name__}.")
     return data
 
 
@@ -95,9 +89,7 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
     merged = dict(base)
     for key, value in override.items():
         below = merged.get(key)
-        merged[key] = (
-            merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-        )
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
@@ -131,9 +123,7 @@ def describe_errors(error: ValidationError, *, source: str) -> list[str]:
         elif fault["type"] == "missing":
             lines.append(f"{source}: {key}: required, but missing")
         else:
-            lines.append(
-                f"{source}: {key}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {fault['input']!r})"
-            )
+            lines.append(f"{source}: {key}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {fault['input']!r})")
     return lines
 
 
