@@ -2,6 +2,8 @@
 
 use pyo3::prelude::*;
 
+mod convert;
+mod error;
 mod replay;
 mod roads;
 mod world;

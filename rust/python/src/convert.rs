@@ -1,0 +1,364 @@
+//! Checked, typed access to the memory of Python arrays.
+//!
+//! Every binding takes its arrays through [`Arguments`], so that each one is checked in the same way: element type,
+//! shape, C order, writability, and that an output shares no byte with any other argument. Arrays come through the
+//! stable ABI's buffer protocol; NumPy arrays and `torch` CPU tensors (after `.numpy()`) both provide it.
+//!
+//! ```ignore
+//! let mut arguments = Arguments::new();
+//! let actions = arguments.input::<f32>("actions", &actions, &[num_envs, 2])?;
+//! let mut obs = arguments.output::<f32>("obs", &obs, &[num_envs, obs_dim])?;
+//! py.detach(|| step(actions.as_slice(), obs.as_mut_slice()));
+//! ```
+//!
+//! # What Rust can't check
+//!
+//! While a call runs without the interpreter, another Python thread could write to an array that the call reads. That
+//! is the caller's fault with every NumPy function that releases the interpreter, and it is so here: the values read
+//! are then unspecified. No element type here has an invalid bit pattern (booleans are [`Flag`]), and no length or
+//! index is ever taken from such memory without a check, so memory safety in this crate doesn't rest on it.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::marker::PhantomData;
+
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+
+/// What an element of a buffer is: its family and its width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElementKind {
+    /// `b'f'` float, `b'u'` unsigned, `b'i'` signed, `b'?'` boolean, as in the array interface of NumPy.
+    pub family: u8,
+    /// Bytes of one element.
+    pub size_bytes: usize,
+}
+
+impl ElementKind {
+    /// A kind from its family and width.
+    pub const fn new(family: u8, size_bytes: usize) -> Self {
+        Self { family, size_bytes }
+    }
+
+    /// Reads a `struct` format string; `None` for compound, foreign-endian and unknown formats.
+    fn from_format(format: &CStr, size_bytes: usize) -> Option<Self> {
+        let code = match format.to_bytes() {
+            [code] | [b'@' | b'=', code] => *code,
+            [b'<', code] if cfg!(target_endian = "little") => *code,
+            [b'>' | b'!', code] if cfg!(target_endian = "big") => *code,
+            _ => return None,
+        };
+        let family = match code {
+            b'e' | b'f' | b'd' => b'f',
+            b'B' | b'H' | b'I' | b'L' | b'Q' | b'N' => b'u',
+            b'b' | b'h' | b'i' | b'l' | b'q' | b'n' => b'i',
+            b'?' => b'?',
+            _ => return None,
+        };
+        Some(Self::new(family, size_bytes))
+    }
+}
+
+impl fmt::Display for ElementKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.size_bytes.saturating_mul(8);
+        match self.family {
+            b'f' => write!(formatter, "float{bits}"),
+            b'u' => write!(formatter, "uint{bits}"),
+            b'i' => write!(formatter, "int{bits}"),
+            _ => formatter.write_str("bool"),
+        }
+    }
+}
+
+/// A boolean as Python stores it: any byte but 0 is true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Flag(pub u8);
+
+impl Flag {
+    /// The flag's truth.
+    pub fn is_set(self) -> bool {
+        self.0 != 0
+    }
+}
+
+impl From<bool> for Flag {
+    fn from(value: bool) -> Self {
+        Self(u8::from(value))
+    }
+}
+
+/// A type that may stand in a buffer.
+///
+/// # Safety
+///
+/// Every bit pattern of `KIND.size_bytes` bytes is a valid value, and the type has that size and no padding.
+pub unsafe trait Element: Copy + Send + Sync + 'static {
+    /// The buffer format that this type matches.
+    const KIND: ElementKind;
+}
+
+macro_rules! element {
+    ($($type:ty => $family:literal),* $(,)?) => {$(
+        // SAFETY: a plain number (or `Flag`, a transparent byte): every bit pattern is valid, no padding.
+        unsafe impl Element for $type {
+            const KIND: ElementKind = ElementKind::new($family, size_of::<$type>());
+        }
+    )*};
+}
+
+element! {
+    f32 => b'f', f64 => b'f', Flag => b'?',
+    u8 => b'u', u16 => b'u', u32 => b'u', u64 => b'u',
+    i8 => b'i', i16 => b'i', i32 => b'i', i64 => b'i',
+}
+
+/// Why an argument was refused; becomes `TypeError` or `ValueError` unless a binding maps it to its own class.
+#[derive(Debug)]
+pub struct ArgumentFault {
+    /// The whole sentence: argument, expected, seen, cure.
+    pub message: String,
+    /// True where the argument has the wrong type rather than a wrong value.
+    pub is_type_fault: bool,
+}
+
+impl ArgumentFault {
+    fn wrong_type(message: String) -> Self {
+        Self {
+            message,
+            is_type_fault: true,
+        }
+    }
+
+    fn wrong_value(message: String) -> Self {
+        Self {
+            message,
+            is_type_fault: false,
+        }
+    }
+}
+
+impl From<ArgumentFault> for PyErr {
+    fn from(fault: ArgumentFault) -> Self {
+        if fault.is_type_fault {
+            PyTypeError::new_err(fault.message)
+        } else {
+            PyValueError::new_err(fault.message)
+        }
+    }
+}
+
+/// One array argument as raw bytes: contiguous, checked, and kept exported while this lives.
+pub struct RawArray {
+    buffer: PyUntypedBuffer,
+    name: String,
+}
+
+impl RawArray {
+    /// First byte; dangling but aligned for an empty array.
+    pub fn as_ptr(&self) -> *mut u8 {
+        if self.buffer.len_bytes() == 0 {
+            return std::ptr::NonNull::<u64>::dangling().as_ptr().cast();
+        }
+        self.buffer.buf_ptr().cast()
+    }
+
+    /// Length in bytes.
+    pub fn len_bytes(&self) -> usize {
+        self.buffer.len_bytes()
+    }
+
+    fn overlaps(&self, other: &Span) -> bool {
+        let start = self.as_ptr() as usize;
+        let end = start + self.len_bytes();
+        self.len_bytes() > 0 && start < other.end && other.start < end
+    }
+}
+
+struct Span {
+    name: String,
+    start: usize,
+    end: usize,
+    is_output: bool,
+}
+
+/// The array arguments of one call: checks each, and all of them for overlap.
+#[derive(Default)]
+pub struct Arguments {
+    spans: Vec<Span>,
+}
+
+impl Arguments {
+    /// No arguments yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes an array to read from, of exactly this shape.
+    ///
+    /// # Errors
+    ///
+    /// [`ArgumentFault`] naming the argument, what was expected and what was seen.
+    pub fn input<T: Element>(
+        &mut self,
+        name: &str,
+        object: &Bound<'_, PyAny>,
+        shape: &[usize],
+    ) -> Result<Input<T>, ArgumentFault> {
+        Ok(Input {
+            array: self.raw(name, object, T::KIND, shape, false)?,
+            element: PhantomData,
+        })
+    }
+
+    /// Takes a writable array of exactly this shape that shares no byte with any other argument.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arguments::input`], and for read-only or overlapping memory.
+    pub fn output<T: Element>(
+        &mut self,
+        name: &str,
+        object: &Bound<'_, PyAny>,
+        shape: &[usize],
+    ) -> Result<Output<T>, ArgumentFault> {
+        Ok(Output {
+            array: self.raw(name, object, T::KIND, shape, true)?,
+            element: PhantomData,
+        })
+    }
+
+    /// As [`Arguments::input`] and [`Arguments::output`], for an element type known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn raw(
+        &mut self,
+        name: &str,
+        object: &Bound<'_, PyAny>,
+        kind: ElementKind,
+        shape: &[usize],
+        is_output: bool,
+    ) -> Result<RawArray, ArgumentFault> {
+        let buffer = PyUntypedBuffer::get(object).map_err(|_| {
+            ArgumentFault::wrong_type(format!(
+                "{name}: expected a {kind} array of shape {shape:?}, got {}; pass a NumPy array (tensor.numpy() for torch)",
+                object.get_type().name().map_or_else(|_| "another object".to_owned(), |name| name.to_string()),
+            ))
+        })?;
+        check_layout(name, &buffer, kind, shape, is_output)?;
+        let array = RawArray {
+            buffer,
+            name: name.to_owned(),
+        };
+        self.refuse_overlap(&array, is_output)?;
+        Ok(array)
+    }
+
+    fn refuse_overlap(&mut self, array: &RawArray, is_output: bool) -> Result<(), ArgumentFault> {
+        let clash = self
+            .spans
+            .iter()
+            .find(|span| (is_output || span.is_output) && array.overlaps(span));
+        if let Some(span) = clash {
+            return Err(ArgumentFault::wrong_value(format!(
+                "{} shares memory with {}; an output needs memory of its own",
+                array.name, span.name
+            )));
+        }
+        let start = array.as_ptr() as usize;
+        self.spans.push(Span {
+            name: array.name.clone(),
+            start,
+            end: start + array.len_bytes(),
+            is_output,
+        });
+        Ok(())
+    }
+}
+
+fn check_layout(
+    name: &str,
+    buffer: &PyUntypedBuffer,
+    kind: ElementKind,
+    shape: &[usize],
+    is_output: bool,
+) -> Result<(), ArgumentFault> {
+    let seen = ElementKind::from_format(buffer.format(), buffer.item_size());
+    if seen != Some(kind) {
+        let seen = seen.map_or_else(
+            || format!("format {:?}", buffer.format()),
+            |seen| seen.to_string(),
+        );
+        return Err(ArgumentFault::wrong_type(format!(
+            "{name}: expected {kind} of shape {shape:?}, got {seen}"
+        )));
+    }
+    if buffer.shape() != shape {
+        return Err(ArgumentFault::wrong_value(format!(
+            "{name}: expected shape {shape:?} ({kind}), got {:?}",
+            buffer.shape()
+        )));
+    }
+    if !buffer.is_c_contiguous() {
+        return Err(ArgumentFault::wrong_value(format!(
+            "{name}: expected a C-contiguous array, got strides {:?}; pass numpy.ascontiguousarray(...)",
+            buffer.strides()
+        )));
+    }
+    if is_output && buffer.readonly() {
+        return Err(ArgumentFault::wrong_value(format!(
+            "{name}: the array is read-only; an output must be writable"
+        )));
+    }
+    // A consumer may reinterpret the bytes as its element type, so they must be aligned for it.
+    if !(buffer.buf_ptr() as usize).is_multiple_of(kind.size_bytes) && buffer.len_bytes() > 0 {
+        return Err(ArgumentFault::wrong_value(format!(
+            "{name}: the array's memory is not aligned; pass a copy"
+        )));
+    }
+    Ok(())
+}
+
+/// A checked array to read from.
+pub struct Input<T> {
+    array: RawArray,
+    element: PhantomData<T>,
+}
+
+impl<T: Element> Input<T> {
+    /// The elements in C order.
+    pub fn as_slice(&self) -> &[T] {
+        // SAFETY: `raw` checked type, contiguity and alignment; the export keeps the memory alive while `self` lives;
+        // every bit pattern is a valid `T`. No output of the same call overlaps it (see the module's text for threads).
+        unsafe {
+            std::slice::from_raw_parts(
+                self.array.as_ptr().cast(),
+                self.array.len_bytes() / size_of::<T>(),
+            )
+        }
+    }
+}
+
+/// A checked array to write to; overlaps no other argument of its call.
+pub struct Output<T> {
+    array: RawArray,
+    element: PhantomData<T>,
+}
+
+impl<T: Element> Output<T> {
+    /// The elements in C order.
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        // SAFETY: as `Input::as_slice`; the memory is writable, and `Arguments` refused any other argument of this
+        // call that shares a byte with it, so this is the call's only reference.
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.array.as_ptr().cast(),
+                self.array.len_bytes() / size_of::<T>(),
+            )
+        }
+    }
+}
