@@ -1,0 +1,1 @@
+"""Policies: what acts, and how it is saved."""

@@ -1,0 +1,213 @@
+"""Policies that learn: a delta head over a frozen baseline, or a policy of its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from carla_online.errors import PolicyError
+from carla_online.policies.baseline import Baseline
+from carla_online.policies.contract import FloatArray
+from carla_online.policies.networks import GaussianHead, squash
+
+
+class ActorPolicy(nn.Module):
+    """A Gaussian head, squashed by tanh, whose output `compose` turns into the executed action.
+
+    The head sees the observation and, where there is a baseline, the baseline's action.
+
+    Args:
+        obs_dim: D.
+        action_dim: A.
+        baseline: The frozen baseline, or None.
+        hidden_sizes: Width of each hidden layer of the head.
+        log_std_bias: Initial log standard deviation of the pre-squash action.
+    """
+
+    kind = "actor"
+
+    def __init__(
+        self,
+        *,
+        obs_dim: int,
+        action_dim: int,
+        baseline: Baseline | None,
+        hidden_sizes: Sequence[int] = (128, 128),
+        log_std_bias: float = -1.0,
+    ) -> None:
+        super().__init__()
+        self.obs_dim = obs_dim
+        self.action_dim = action_dim
+        self.baseline = baseline
+        self.hidden_sizes = tuple(hidden_sizes)
+        self.log_std_bias = log_std_bias
+        input_dim = obs_dim + (action_dim if baseline is not None else 0)
+        self.head = GaussianHead(input_dim, action_dim, hidden_sizes=hidden_sizes, log_std_bias=log_std_bias)
+
+    def baseline_action(self, obs: FloatArray) -> FloatArray:
+        """Returns the baseline's actions for float32 [N, D], or zeros [N, A] where there is no baseline."""
+        if self.baseline is None:
+            return np.zeros((len(obs), self.action_dim), dtype=np.float32)
+        return self.baseline(obs)
+
+    def inputs(self, obs: Tensor, baseline_action: Tensor) -> Tensor:
+        """Returns what head and critic see of a state: float32 [B, D + A], or [B, D] without a baseline."""
+        return obs if self.baseline is None else torch.cat([obs, baseline_action], dim=-1)
+
+    def compose(self, baseline_action: Tensor, squashed: Tensor) -> Tensor:
+        """Returns the action that the head's output [B, A] in [-1, 1] means beside the baseline's."""
+        raise TypeError(f"{type(self).__name__} doesn't say how its head acts; use DeltaPolicy or FullPolicy.")
+
+    def act(
+        self, obs: FloatArray, *, deterministic: bool = False, generator: torch.Generator | None = None
+    ) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
+        """Chooses actions; see `Policy.act`. `extra` holds `baseline_action` and `squashed`, each [N, A]."""
+        if obs.ndim != 2 or obs.shape[1] != self.obs_dim:
+            raise PolicyError(f"observations have shape {obs.shape}; this policy was made for [N, {self.obs_dim}].")
+        return self.act_beside(obs, self.baseline_action(obs), deterministic=deterministic, generator=generator)
+
+    def act_beside(
+        self,
+        obs: FloatArray,
+        baseline_action: FloatArray,
+        *,
+        deterministic: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
+        """Does what `act` does where the baseline's actions [N, A] are known already."""
+        with torch.no_grad():
+            baseline_tensor = torch.from_numpy(baseline_action)
+            mean, log_std = self.head(self.inputs(torch.from_numpy(obs), baseline_tensor))
+            noise = torch.zeros_like(mean) if deterministic else torch.randn(mean.shape, generator=generator)
+            squashed, logp = squash(mean, log_std, noise)
+            action = self.compose(baseline_tensor, squashed)
+        extra = {"baseline_action": baseline_action, "squashed": squashed.numpy()}
+        return action.numpy(), logp.numpy(), extra
+
+
+class DeltaPolicy(ActorPolicy):
+    """A delta head over a frozen baseline: action = clip(baseline + delta_scale * tanh(u)).
+
+    A scale of zero gives the baseline bit for bit. A head belongs to its baseline: the two are saved and
+    checked together.
+
+    Args:
+        baseline: The frozen baseline.
+        obs_dim: D; the driving world's observation by default.
+        delta_scale: Largest change of each action (steer, throttle/brake), each in [0, 2].
+        hidden_sizes: Width of each hidden layer.
+        log_std_bias: Initial log standard deviation of u.
+
+    Source: https://arxiv.org/abs/2412.13630 (Policy Decorator).
+    """
+
+    kind = "delta"
+    delta_scale: Tensor
+
+    def __init__(
+        self,
+        baseline: Baseline,
+        *,
+        obs_dim: int,
+        delta_scale: Sequence[float] = (0.2, 0.5),
+        hidden_sizes: Sequence[int] = (128, 128),
+        log_std_bias: float = -1.0,
+    ) -> None:
+        if len(delta_scale) != baseline.action_dim:
+            raise PolicyError(
+                f"delta_scale {tuple(delta_scale)} has {len(delta_scale)} values; "
+                f"the baseline has {baseline.action_dim} actions."
+            )
+        if not all(0.0 <= scale <= 2.0 for scale in delta_scale):
+            raise PolicyError(f"delta_scale {tuple(delta_scale)} is out of range; each value must lie in [0, 2].")
+        super().__init__(
+            obs_dim=obs_dim,
+            action_dim=baseline.action_dim,
+            baseline=baseline,
+            hidden_sizes=hidden_sizes,
+            log_std_bias=log_std_bias,
+        )
+        self.register_buffer("delta_scale", torch.tensor(delta_scale, dtype=torch.float32))
+
+    def compose(self, baseline_action: Tensor, squashed: Tensor) -> Tensor:
+        """Returns clip(baseline + delta_scale * squashed) in [-1, 1], float32 [B, A]."""
+        moved = (baseline_action + self.delta_scale * squashed).clamp(-1.0, 1.0)
+        # Not only for speed: -0.0 + 0.0 is 0.0, and a switched-off head must give the baseline's very bits.
+        return torch.where(self.delta_scale == 0.0, baseline_action, moved)
+
+    def scaled(self, factor: float) -> Self:
+        """Returns a copy whose delta is `factor` times as large; 0 is the baseline, 1 the policy itself.
+
+        Raises:
+            PolicyError: The factor lies outside [0, 1].
+        """
+        if not 0.0 <= factor <= 1.0:
+            raise PolicyError(f"the scale factor {factor} is out of range; it must lie in [0, 1].")
+        twin = copy.deepcopy(self)
+        twin.delta_scale.mul_(factor)
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Copies the head; the frozen baseline is shared."""
+        assert self.baseline is not None  # DeltaPolicy can't be made without one
+        twin = type(self)(
+            self.baseline,
+            obs_dim=self.obs_dim,
+            delta_scale=self.delta_scale.tolist(),
+            hidden_sizes=self.hidden_sizes,
+            log_std_bias=self.log_std_bias,
+        )
+        twin.load_state_dict(self.state_dict())
+        return twin
+
+
+class FullPolicy(ActorPolicy):
+    """A policy of its own: action = tanh(u). A baseline, if given, is an input and leads the warm-up.
+
+    Args:
+        obs_dim: D.
+        action_dim: A.
+        baseline: Optional; its action becomes part of the input.
+        hidden_sizes: Width of each hidden layer.
+        log_std_bias: Initial log standard deviation of u.
+    """
+
+    kind = "full"
+
+    def __init__(
+        self,
+        *,
+        obs_dim: int,
+        action_dim: int = 2,
+        baseline: Baseline | None = None,
+        hidden_sizes: Sequence[int] = (128, 128),
+        log_std_bias: float = -1.0,
+    ) -> None:
+        super().__init__(
+            obs_dim=obs_dim,
+            action_dim=action_dim,
+            baseline=baseline,
+            hidden_sizes=hidden_sizes,
+            log_std_bias=log_std_bias,
+        )
+
+    def compose(self, baseline_action: Tensor, squashed: Tensor) -> Tensor:
+        """Returns the head's own output, float32 [B, A]."""
+        return squashed
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Copies the head; the frozen baseline is shared."""
+        twin = type(self)(
+            obs_dim=self.obs_dim,
+            action_dim=self.action_dim,
+            baseline=self.baseline,
+            hidden_sizes=self.hidden_sizes,
+            log_std_bias=self.log_std_bias,
+        )
+        twin.load_state_dict(self.state_dict())
+        return twin

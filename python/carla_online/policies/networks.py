@@ -1,0 +1,87 @@
+"""The small networks of a policy: a Gaussian head over observation and baseline action."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 1.0
+_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+class GaussianHead(nn.Module):
+    """MLP with LayerNorm that gives the mean and log standard deviation of the pre-squash action u.
+
+    The last layer starts at a hundredth of its usual size, so an untrained head proposes about zero.
+
+    Args:
+        input_dim: Size of the concatenated input.
+        action_dim: Number of actions A.
+        hidden_sizes: Width of each hidden layer.
+        log_std_bias: Initial log standard deviation of u.
+        last_layer_scale: Factor on the initial weights of the last layer.
+
+    Source: residual heads start near zero: https://arxiv.org/abs/2412.13630 (Policy Decorator); LayerNorm in the
+        actor: https://arxiv.org/abs/2412.07762 (WSRL).
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        action_dim: int,
+        *,
+        hidden_sizes: Sequence[int] = (128, 128),
+        log_std_bias: float = -1.0,
+        last_layer_scale: float = 0.01,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = input_dim
+        for hidden in hidden_sizes:
+            layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.ReLU()]
+            width = hidden
+        last = nn.Linear(width, 2 * action_dim)
+        with torch.no_grad():
+            last.weight.mul_(last_layer_scale)
+            last.bias.zero_()
+            last.bias[action_dim:].fill_(log_std_bias)
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mean and log standard deviation of u, each float32 [B, A]."""
+        mean, log_std = self.layers(inputs).chunk(2, dim=-1)
+        return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+
+def squash(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Draws tanh(u), u ~ N(mean, std), by the reparametrisation trick.
+
+    Args:
+        mean: float32 [B, A].
+        log_std: float32 [B, A].
+        noise: Standard normal draws, float32 [B, A].
+
+    Returns:
+        tanh(u) [B, A] and its log density in tanh space [B].
+
+    Source: SAC, https://arxiv.org/abs/1812.05905, appendix C, in the numerically stable form
+        log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)).
+    """
+    u = mean + log_std.exp() * noise
+    log_normal = -0.5 * noise.square() - log_std - _HALF_LOG_TWO_PI
+    log_jacobian = 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
+    return torch.tanh(u), (log_normal - log_jacobian).sum(dim=-1)
+
+
+def gaussian_kl(mean: Tensor, log_std: Tensor, other_mean: Tensor, other_log_std: Tensor) -> Tensor:
+    """Returns KL(N(mean, std) || N(other_mean, other_std)) of diagonal Gaussians, in nat, shape [B].
+
+    Tanh is a bijection, so this is also the divergence of the squashed distributions.
+    """
+    variance_ratio = (2.0 * (log_std - other_log_std)).exp()
+    distance = ((mean - other_mean) / other_log_std.exp()).square()
+    return 0.5 * (variance_ratio + distance - 1.0 - 2.0 * (log_std - other_log_std)).sum(dim=-1)
