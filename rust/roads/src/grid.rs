@@ -1,0 +1,237 @@
+//! The nearest lane: a uniform grid of points of the driving lanes.
+
+use crate::bake::Baked;
+use crate::lane::{LaneIndex, LaneKind, LanePoint};
+use crate::map::RoadMap;
+
+/// Side of a cell, doubled until the map fits.
+const CELL_M: f32 = 4.0;
+const MAX_CELLS: f32 = 4_000_000.0;
+/// Distance between two key points of a lane.
+const KEY_STEP_M: f32 = 2.0;
+/// A lane may be nearer than its nearest key point by this much: half a step and some bend.
+const KEY_SLACK_M: f32 = 1.25;
+/// Within this distance a lane of the right heading wins over a nearer one of the wrong one.
+const HEADING_REACH_M: f32 = 10.0;
+/// Lanes that compete for one place; a point has rarely more than a few beside it.
+const MAX_CANDIDATES: usize = 32;
+
+#[derive(Debug, Clone, Copy)]
+struct Key {
+    x: f32,
+    y: f32,
+    z: f32,
+    cos: f32,
+    sin: f32,
+    s: f32,
+    lane: LaneIndex,
+}
+
+/// Key points sorted by cell, with the start of each cell.
+#[derive(Debug, Clone)]
+pub(crate) struct Grid {
+    origin: [f32; 2],
+    cell: f32,
+    columns: i32,
+    rows: i32,
+    starts: Vec<u32>,
+    keys: Vec<Key>,
+}
+
+/// The best key of each lane met so far.
+struct Candidates {
+    entries: [(f32, f32, LaneIndex); MAX_CANDIDATES],
+    count: usize,
+}
+
+impl Candidates {
+    /// Keeps the smaller distance of a lane; a full list forgets its farthest lane.
+    fn offer(&mut self, distance: f32, s: f32, lane: LaneIndex) {
+        let entries = &mut self.entries[..self.count];
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.2 == lane) {
+            if distance < entry.0 {
+                *entry = (distance, s, lane);
+            }
+        } else if self.count < MAX_CANDIDATES {
+            self.entries[self.count] = (distance, s, lane);
+            self.count += 1;
+        } else if let Some(farthest) = entries.iter_mut().max_by(|a, b| a.0.total_cmp(&b.0))
+            && distance < farthest.0
+        {
+            *farthest = (distance, s, lane);
+        }
+    }
+
+    fn nearest(&self) -> f32 {
+        let distances = self.entries[..self.count].iter().map(|entry| entry.0);
+        distances.fold(f32::INFINITY, f32::min)
+    }
+}
+
+impl Grid {
+    pub fn new(baked: &Baked) -> Self {
+        let keys = keys(baked);
+        let bound = |pick: fn(&Key) -> f32, start: f32, fold: fn(f32, f32) -> f32| {
+            keys.iter().map(pick).fold(start, fold)
+        };
+        let low = [
+            bound(|key| key.x, f32::INFINITY, f32::min),
+            bound(|key| key.y, f32::INFINITY, f32::min),
+        ];
+        let high = [
+            bound(|key| key.x, f32::NEG_INFINITY, f32::max),
+            bound(|key| key.y, f32::NEG_INFINITY, f32::max),
+        ];
+        let mut cell = CELL_M;
+        let count = |cell: f32, axis: usize| ((high[axis] - low[axis]) / cell).floor() + 1.0;
+        while count(cell, 0) * count(cell, 1) > MAX_CELLS {
+            cell *= 2.0;
+        }
+        let mut grid = Grid {
+            origin: low,
+            cell,
+            columns: count(cell, 0) as i32,
+            rows: count(cell, 1) as i32,
+            starts: Vec::new(),
+            keys: Vec::new(),
+        };
+        grid.fill(keys);
+        grid
+    }
+
+    fn fill(&mut self, mut keys: Vec<Key>) {
+        let cells = self.columns as usize * self.rows as usize;
+        keys.sort_by_key(|key| self.index(self.cell_of(key.x, key.y)));
+        self.starts = vec![0; cells + 1];
+        for key in &keys {
+            let index = self.index(self.cell_of(key.x, key.y));
+            self.starts[index + 1] += 1;
+        }
+        for index in 0..cells {
+            self.starts[index + 1] += self.starts[index];
+        }
+        self.keys = keys;
+    }
+
+    fn cell_of(&self, x: f32, y: f32) -> (i32, i32) {
+        let along = |value: f32, origin: f32, count: i32| {
+            (((value - origin) / self.cell).floor().max(0.0) as i32).min(count - 1)
+        };
+        (
+            along(x, self.origin[0], self.columns),
+            along(y, self.origin[1], self.rows),
+        )
+    }
+
+    fn index(&self, (column, row): (i32, i32)) -> usize {
+        row as usize * self.columns as usize + column as usize
+    }
+
+    /// See [`RoadMap::locate`]. Square rings of cells are searched outwards until no unseen key
+    /// can belong to a nearer lane.
+    pub fn locate(&self, map: &RoadMap, point: [f32; 3], yaw: Option<f32>) -> Option<LanePoint> {
+        if !point.iter().all(|value| value.is_finite()) {
+            return None;
+        }
+        let direction = yaw
+            .filter(|yaw| yaw.is_finite())
+            .map(|yaw| (libm::cosf(yaw), libm::sinf(yaw)));
+        let home = self.cell_of(point[0], point[1]);
+        let mut candidates = Candidates {
+            entries: [(0.0, 0.0, 0); MAX_CANDIDATES],
+            count: 0,
+        };
+        let mut headed = false;
+        for ring in 0..=self.columns.max(self.rows) {
+            self.visit_ring(home, ring, |key| {
+                let is_headed =
+                    direction.is_none_or(|(cos, sin)| key.cos * cos + key.sin * sin > 0.0);
+                let distance = key.distance(point);
+                if is_headed && !headed && distance < HEADING_REACH_M + KEY_SLACK_M {
+                    headed = true;
+                    candidates.count = 0;
+                }
+                if is_headed || !headed {
+                    candidates.offer(distance, key.s, key.lane);
+                }
+            });
+            let seen = ring as f32 * self.cell;
+            let is_settled = headed || direction.is_none() || seen > HEADING_REACH_M + KEY_SLACK_M;
+            if is_settled && candidates.nearest() + KEY_SLACK_M <= seen {
+                break;
+            }
+        }
+        best(map, point, &candidates)
+    }
+
+    /// Calls for each key whose cell is `ring` cells away from `home`.
+    fn visit_ring(&self, home: (i32, i32), ring: i32, mut visit: impl FnMut(&Key)) {
+        let (top, bottom) = (home.1 - ring, home.1 + ring);
+        for row in top.max(0)..=bottom.min(self.rows - 1) {
+            let is_whole = row == top || row == bottom;
+            let stride = if is_whole || ring == 0 { 1 } else { 2 * ring };
+            let mut column = home.0 - ring;
+            while column <= home.0 + ring {
+                if (0..self.columns).contains(&column) {
+                    let index = self.index((column, row));
+                    let range = self.starts[index] as usize..self.starts[index + 1] as usize;
+                    self.keys[range].iter().for_each(&mut visit);
+                }
+                column += stride;
+            }
+        }
+    }
+}
+
+impl Key {
+    fn distance(&self, point: [f32; 3]) -> f32 {
+        let (dx, dy, dz) = (point[0] - self.x, point[1] - self.y, point[2] - self.z);
+        (dx * dx + dy * dy + dz * dz).sqrt()
+    }
+}
+
+fn keys(baked: &Baked) -> Vec<Key> {
+    let mut keys = Vec::new();
+    for (lane, track) in (0..).zip(&baked.tracks) {
+        if baked.lanes[lane as usize].kind != LaneKind::Driving {
+            continue;
+        }
+        let stride = ((KEY_STEP_M / track.step_m).floor() as usize).max(1);
+        let steps = track.steps as usize;
+        for at in (0..steps).step_by(stride).chain([steps]) {
+            let sample = &baked.samples[track.first as usize + at];
+            keys.push(Key {
+                x: sample.x,
+                y: sample.y,
+                z: sample.z,
+                cos: sample.cos,
+                sin: sample.sin,
+                s: at as f32 * track.step_m,
+                lane,
+            });
+        }
+    }
+    keys
+}
+
+/// Projects onto every lane that may be the nearest, and takes the nearest.
+fn best(map: &RoadMap, point: [f32; 3], candidates: &Candidates) -> Option<LanePoint> {
+    let reach = candidates.nearest() + KEY_SLACK_M;
+    let mut best: Option<(f32, LanePoint)> = None;
+    for (distance, s, lane) in &candidates.entries[..candidates.count] {
+        if *distance > reach {
+            continue;
+        }
+        let place = map.project(*lane, point[0], point[1], *s);
+        let pose = map.sample(*lane, place.s_m).pose;
+        let (dx, dy, dz) = (point[0] - pose.x, point[1] - pose.y, point[2] - pose.z);
+        let squared = dx * dx + dy * dy + dz * dz;
+        let is_nearer = best.is_none_or(|(least, chosen)| {
+            squared < least || (squared == least && *lane < chosen.lane)
+        });
+        if is_nearer {
+            best = Some((squared, place));
+        }
+    }
+    best.map(|(_, place)| place)
+}

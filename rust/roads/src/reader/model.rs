@@ -1,0 +1,92 @@
+//! What the reader hands to the bake: the parts of an OpenDRIVE file that matter to driving.
+
+use std::collections::BTreeMap;
+
+use crate::geometry::PlanView;
+use crate::lane::{LaneKind, MarkKind};
+use crate::polynomial::Piecewise;
+
+/// A value that holds from a station on.
+pub(crate) type Step<T> = (f64, T);
+
+/// The value in force at a station; the first one also before its start.
+pub(crate) fn in_force<T: Copy>(steps: &[Step<T>], station: f64) -> Option<T> {
+    let behind = steps.partition_point(|step| step.0 <= station);
+    steps.get(behind.saturating_sub(1)).map(|step| step.1)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    Road(u32),
+    Junction(u32),
+}
+
+/// A road mark on the outer edge of a lane (of lane 0: on the centre line).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Mark {
+    pub kind: MarkKind,
+    /// A change towards a higher lane id may cross it.
+    pub permits_increase: bool,
+    /// A change towards a lower lane id may cross it.
+    pub permits_decrease: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct LaneModel {
+    pub id: i32,
+    pub kind: LaneKind,
+    /// Of the distance from the section's start; empty for lane 0.
+    pub width: Piecewise,
+    /// By distance from the section's start.
+    pub marks: Vec<Step<Mark>>,
+    /// By distance from the section's start, metres per second.
+    pub speeds: Vec<Step<f32>>,
+    pub predecessor: Option<i32>,
+    pub successor: Option<i32>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SectionModel {
+    pub start: f64,
+    pub end: f64,
+    /// In descending order of ids, so from left to right; lane 0 included.
+    pub lanes: Vec<LaneModel>,
+}
+
+impl SectionModel {
+    /// Position of a lane id in `lanes`.
+    pub fn position(&self, lane_id: i32) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane.id == lane_id)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct RoadModel {
+    pub id: u32,
+    pub junction: Option<u32>,
+    pub predecessor: Option<Link>,
+    pub successor: Option<Link>,
+    pub plan: PlanView,
+    pub elevation: Piecewise,
+    pub lane_offset: Piecewise,
+    /// By station, metres per second.
+    pub speeds: Vec<Step<f32>>,
+    pub sections: Vec<SectionModel>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    pub incoming: u32,
+    pub connecting: u32,
+    /// Lane of the incoming road, lane of the connecting road.
+    pub lanes: Vec<(i32, i32)>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MapModel {
+    /// In the order of the file.
+    pub roads: Vec<RoadModel>,
+    /// Position in `roads` by road id.
+    pub road_positions: BTreeMap<u32, usize>,
+    pub junctions: BTreeMap<u32, Vec<Connection>>,
+}
