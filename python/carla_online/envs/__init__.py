@@ -1,0 +1,109 @@
+"""Environments: the driving worlds behind Gymnasium's interface, and what a trainer needs of any environment.
+
+Importing this package registers the ids with Gymnasium (which, since its 1.0, looks for no entry points) and
+loads nothing else: the parts come when they are asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from carla_online.envs.contract import (
+        INFO_KEYS,
+        INFRACTION_NAMES,
+        REWARD_TERM_NAMES,
+        Capabilities,
+        InfoKey,
+        Snapshot,
+        capabilities,
+        done_api,
+    )
+    from carla_online.envs.reward import Reward, RewardConfig
+    from carla_online.envs.seeding import Split, episode_seed, episode_seeds, seed_set
+    from carla_online.envs.toy import GymnasiumEnvConfig, ToyVectorEnv
+    from carla_online.envs.transitions import Step, TransitionSource, make_vector_env
+    from carla_online.envs.world import WorldEnv, WorldEnvConfig, WorldVectorEnv
+
+_HOMES: Final = {
+    "contract": (
+        "INFO_KEYS",
+        "INFRACTION_NAMES",
+        "REWARD_TERM_NAMES",
+        "Capabilities",
+        "InfoKey",
+        "Snapshot",
+        "capabilities",
+        "done_api",
+    ),
+    "reward": ("Reward", "RewardConfig"),
+    "seeding": ("Split", "episode_seed", "episode_seeds", "seed_set"),
+    "toy": ("GymnasiumEnvConfig", "ToyVectorEnv"),
+    "transitions": ("Step", "TransitionSource", "make_vector_env"),
+    "world": ("WorldEnv", "WorldEnvConfig", "WorldVectorEnv"),
+}
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+NAMESPACE: Final = "CarlaOnline"
+_PRESET_IDS: Final[dict[str, dict[str, str]]] = {
+    "World-v0": {},
+    "Straight-v0": {"map": "straight"},
+    "Curve-v0": {"map": "curve"},
+    "TwoLane-v0": {"map": "two_lane"},
+    "Highway-v0": {"map": "highway"},
+}
+
+__all__ = [
+    "INFO_KEYS",
+    "INFRACTION_NAMES",
+    "REWARD_TERM_NAMES",
+    "Capabilities",
+    "InfoKey",
+    "Snapshot",
+    "capabilities",
+    "done_api",
+    "Reward",
+    "RewardConfig",
+    "Split",
+    "episode_seed",
+    "episode_seeds",
+    "seed_set",
+    "Step",
+    "TransitionSource",
+    "make_vector_env",
+    "GymnasiumEnvConfig",
+    "ToyVectorEnv",
+    "WorldEnv",
+    "WorldEnvConfig",
+    "WorldVectorEnv",
+    "NAMESPACE",
+    "register_envs",
+]
+
+
+def register_envs() -> None:
+    """Registers the environments with Gymnasium, once; later calls do nothing.
+
+    `CarlaOnline/World-v0` takes every argument of `WorldEnv` (`gymnasium.make`) and `WorldVectorEnv`
+    (`gymnasium.make_vec`); `Straight-v0`, `Curve-v0`, `TwoLane-v0` and `Highway-v0` are the map presets.
+    """
+    from gymnasium.envs.registration import register, registry
+
+    for name, kwargs in _PRESET_IDS.items():
+        if f"{NAMESPACE}/{name}" not in registry:
+            register(
+                id=f"{NAMESPACE}/{name}",
+                entry_point="carla_online.envs.world.single:WorldEnv",
+                vector_entry_point="carla_online.envs.world.vector:WorldVectorEnv",
+                kwargs=dict(kwargs),
+            )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+register_envs()

@@ -1,0 +1,86 @@
+"""The arrays that the native worlds write into, and the `info` dictionary made from them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carla_online import _native
+from carla_online.envs.contract import INFO_KEYS, INFRACTION_NAMES, REWARD_TERM_NAMES
+from carla_online.errors import ConfigError
+
+_NATIVE_NAMES: Final = {"progress": "progress_m"}
+_NOT_COLUMNS: Final = ("infractions", "reward_terms", "safety_intervened", "episode_seed", "sim_failure")
+_COLUMNS: Final = tuple(key for key in INFO_KEYS if key.name not in _NOT_COLUMNS)
+KEPT: Final = ("obs", "reward_terms", "terminated", "truncated", "info", "infractions")
+"""Names of the arrays, for those who store them."""
+
+
+class WorldBuffers:
+    """Output arrays of `num_envs` worlds, allocated once.
+
+    Attributes:
+        obs: float32 [N, D].
+        reward_terms: float32 [N, K].
+        terminated: bool [N].
+        truncated: bool [N].
+        info: float64 [N, I], native columns.
+        infractions: int32 [N, J].
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        native_columns = list(_native.WorldBatch.info_names())
+        _require_equal("infractions", _native.WorldBatch.infraction_names(), INFRACTION_NAMES)
+        _require_equal("reward terms", _native.WorldBatch.reward_term_names(), REWARD_TERM_NAMES)
+        wanted = [_NATIVE_NAMES.get(key.name, key.name) for key in _COLUMNS]
+        missing = [name for name in wanted if name not in native_columns]
+        if missing:
+            raise ConfigError(f"the native extension lacks the info columns {missing}; build it again.")
+        self._column_of = {
+            key.name: (native_columns.index(name), key.dtype)
+            for key, name in zip(_COLUMNS, wanted, strict=True)
+        }
+        self.obs_dim = sum(size for _, _, size, _, _ in _native.WorldBatch.layout())
+        self.obs: NDArray[np.float32] = np.zeros((num_envs, self.obs_dim), np.float32)
+        self.reward_terms: NDArray[np.float32] = np.zeros((num_envs, len(REWARD_TERM_NAMES)), np.float32)
+        self.terminated: NDArray[np.bool_] = np.zeros(num_envs, np.bool_)
+        self.truncated: NDArray[np.bool_] = np.zeros(num_envs, np.bool_)
+        self.info: NDArray[np.float64] = np.zeros((num_envs, len(native_columns)), np.float64)
+        self.infractions: NDArray[np.int32] = np.zeros((num_envs, len(INFRACTION_NAMES)), np.int32)
+
+    def clear_step(self, rows: NDArray[np.bool_]) -> None:
+        """Zeroes what a step wrote in `rows` (bool [N]), where no step was taken."""
+        self.reward_terms[rows] = 0.0
+        self.terminated[rows] = False
+        self.truncated[rows] = False
+
+    def infos(self, rows: NDArray[np.bool_], episode_seeds: NDArray[np.uint64]) -> dict[str, Any]:
+        """Returns the vector `info`: fresh arrays, and `_key` masks as Gymnasium has them.
+
+        Args:
+            rows: bool [N]; the environments that these infos are about.
+            episode_seeds: uint64 [N].
+        """
+        by_name: dict[str, NDArray[Any]] = {
+            name: self.info[:, column].astype(dtype) for name, (column, dtype) in self._column_of.items()
+        }
+        by_name["infractions"] = self.infractions.copy()
+        by_name["reward_terms"] = self.reward_terms.copy()
+        by_name["safety_intervened"] = np.zeros(len(rows), np.bool_)
+        by_name["episode_seed"] = episode_seeds.copy()
+        by_name["sim_failure"] = np.full(len(rows), "", dtype=object)
+        infos: dict[str, Any] = {}
+        for key in INFO_KEYS:
+            infos[key.name] = by_name[key.name]
+            infos[f"_{key.name}"] = rows.copy()
+        return infos
+
+
+def _require_equal(what: str, native: list[str], contract: tuple[str, ...]) -> None:
+    if tuple(native) != contract:
+        raise ConfigError(
+            f"the {what} of the native extension {list(native)} aren't those of the contract "
+            f"{list(contract)}; the extension was built from other sources: build it again."
+        )

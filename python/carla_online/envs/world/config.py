@@ -1,0 +1,103 @@
+"""The schema of an embedded-world environment, and how it becomes the world's own configuration.
+
+Python names presets and lays parts over each other; the world (Rust) owns every default and every range. So
+no number of the world stands twice, and `resolve` asks the extension for the defaults.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from pydantic import Field
+
+from carla_online import _native
+from carla_online.config import Config, merge
+from carla_online.envs.reward import RewardConfig
+from carla_online.envs.world.presets import MAPS, TRAFFICS, scale_speeds
+from carla_online.errors import ConfigError
+
+_SECTIONS = ("map", "traffic", "ego")
+
+
+class WorldEnvConfig(Config):
+    """An environment in the embedded driving world."""
+
+    kind: Literal["world"] = "world"
+    """Which backend this is."""
+    num_envs: int = Field(default=1, ge=1, le=65_536)
+    """Worlds stepped together."""
+    map: str | dict[str, Any] = "straight"
+    """A preset's name, or parts of the world's `map` section; `preset` in it names their ground."""
+    traffic: str | dict[str, Any] = "default"
+    """A preset's name, or parts of the world's `traffic` section; `preset` in it names their ground."""
+    ego: dict[str, Any] = Field(default_factory=dict)
+    """Parts of the world's `ego` section: `dynamics`, `start_speed_mps`, ..."""
+    simulation: dict[str, Any] = Field(default_factory=dict)
+    """The world's remaining keys: `simulation_step_s`, `decision_steps`, `time_limit_factor`, ..."""
+    threads: int = Field(default=1, ge=1, le=1024)
+    """Threads that step the worlds; results don't depend on it."""
+    reward: RewardConfig = Field(default_factory=RewardConfig)
+    """Weights of the reward terms."""
+
+    def world_json(self) -> str:
+        """Returns the complete configuration of the world as JSON.
+
+        Raises:
+            ConfigError: Unknown presets or keys, all of them, a line each. Ranges are checked by the world
+                when it is built.
+        """
+        return json.dumps(self.resolve(), sort_keys=True)
+
+    def resolve(self) -> dict[str, Any]:
+        """Returns the world's configuration: its defaults, the presets, then what the user wrote.
+
+        Raises:
+            ConfigError: As `world_json`.
+        """
+        defaults: dict[str, Any] = json.loads(_native.WorldBatch.default_config())
+        faults: list[str] = []
+        map_preset, map_parts = _split_preset("map", self.map, MAPS, "straight", faults)
+        traffic_preset, traffic_parts = _split_preset("traffic", self.traffic, TRAFFICS, "default", faults)
+        rest = {name: value for name, value in self.simulation.items() if name not in _SECTIONS}
+        written = {"map": map_parts, "traffic": traffic_parts, "ego": self.ego, **rest}
+        misplaced = [name for name in self.simulation if name in _SECTIONS]
+        faults += [f"simulation.{name}: `{name}` stands beside `simulation`, not in it" for name in misplaced]
+        _unknown_keys(written, defaults, "", faults)
+        if faults:
+            raise ConfigError("\n".join(f"world environment: {fault}" for fault in faults))
+        presets = {"map": dict(map_preset), "traffic": dict(traffic_preset)}
+        world = merge(merge(defaults, presets), written)
+        scale_speeds(world, kept={"traffic": traffic_parts, "ego": self.ego})
+        return world
+
+
+def _split_preset(
+    section: str,
+    value: str | Mapping[str, Any],
+    presets: Mapping[str, Mapping[str, Any]],
+    default: str,
+    faults: list[str],
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Returns the preset that `value` names and the parts it adds."""
+    parts = {} if isinstance(value, str) else dict(value)
+    name = value if isinstance(value, str) else parts.pop("preset", default)
+    if not isinstance(name, str) or name not in presets:
+        faults.append(f"{section}: unknown preset {name!r}; the presets are {', '.join(presets)}")
+        return {}, parts
+    return presets[name], parts
+
+
+def _unknown_keys(written: Mapping[str, Any], known: Mapping[str, Any], path: str, faults: list[str]) -> None:
+    for key, value in written.items():
+        if key not in known:
+            near = get_close_matches(str(key), list(known), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(known)}"
+            faults.append(f"{path}{key}: unknown key; {hint}")
+        elif isinstance(known[key], Mapping):
+            if isinstance(value, Mapping):
+                _unknown_keys(value, known[key], f"{path}{key}.", faults)
+            else:
+                faults.append(f"{path}{key}: must be a mapping, got {value!r}")

@@ -1,0 +1,365 @@
+"""Many embedded driving worlds as one Gymnasium vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from carla_online import _native
+from carla_online.config import validate
+from carla_online.envs.contract import Capabilities, Snapshot
+from carla_online.envs.reward import Reward, RewardConfig, RewardFunction
+from carla_online.envs.seeding import Split, episode_seeds, stream_seeds
+from carla_online.envs.world.buffers import WorldBuffers
+from carla_online.envs.world.config import WorldEnvConfig
+from carla_online.envs.world.picture import draw
+from carla_online.envs.world.scene import Polyline, Scene, read_road, read_scene
+from carla_online.envs.world.state import WorldVectorState
+from carla_online.errors import ConfigError
+
+Observations = NDArray[np.float32]
+StepResult = tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+
+OBSERVATION_LIMIT = 10.0
+"""Every observed value is scaled and clipped to [-10, 10]."""
+
+
+class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
+    """`num_envs` independent driving worlds, stepped in one native call.
+
+    Observations are float32 [N, 144] (`WorldBatch.layout()` names them), actions float32 [N, 2]: steer
+    (positive right) and signed throttle/brake in [-1, 1]; larger values are clipped, NaN is refused. `info`
+    is `contract.INFO_KEYS`.
+
+    Episode k of world i under `reset(seed=s)` is a function of (s, i, k) in the training family of seeds,
+    whatever the other worlds do and however many threads step them. `options={"episode_seeds": uint64 [N]}`
+    names the episodes instead; the ones that follow continue the sequence.
+
+    Autoreset (`autoreset_mode`): `NEXT_STEP`, Gymnasium's default: the step after an end resets that world,
+    ignores its action and pays 0. `SAME_STEP`: the world is reset at once; the last observation and info
+    stand in `info["final_obs"]` and `info["final_info"]`. `DISABLED`: the caller resets with
+    `options={"reset_mask": bool [N]}`.
+
+    Args:
+        num_envs: Number of worlds.
+        map: Preset or parts, see `WorldEnvConfig`.
+        traffic: Preset or parts.
+        ego: Parts of the ego's section.
+        simulation: The world's remaining keys.
+        threads: Threads that step the worlds; results don't depend on it.
+        reward: Weights, or a function float32 [N, K] to float32 [N].
+        autoreset_mode: See above.
+        copy: Return fresh observations. With `False` the same array is returned every time and overwritten by
+            the next call: faster by one copy, for callers that store rows at once.
+        render_mode: `None` or `"rgb_array"`.
+
+    Raises:
+        ConfigError: Unknown presets or keys, values out of range; all of them at once.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's own declaration
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        exact_restore=True, episode_seeds=True, reward_terms=True, scene=True
+    )
+    """What this backend can do."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        map: str | dict[str, Any] = "straight",
+        traffic: str | dict[str, Any] = "default",
+        ego: dict[str, Any] | None = None,
+        simulation: dict[str, Any] | None = None,
+        threads: int = 1,
+        reward: RewardConfig | Mapping[str, Any] | RewardFunction | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        copy: bool = True,
+        render_mode: str | None = None,
+    ) -> None:
+        parts: dict[str, Any] = {
+            "num_envs": num_envs,
+            "map": map,
+            "traffic": traffic,
+            "ego": ego or {},
+            "simulation": simulation or {},
+            "threads": threads,
+        }
+        function: RewardFunction | None = None
+        if isinstance(reward, RewardConfig):
+            parts["reward"] = reward
+        elif isinstance(reward, Mapping):
+            parts["reward"] = {"weights": dict(reward)}
+        else:
+            function = reward
+        config = validate(WorldEnvConfig, parts, source="world environment")
+        self._build(config, Reward(function or config.reward), autoreset_mode, copy, render_mode)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: WorldEnvConfig,
+        *,
+        reward: RewardFunction | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        copy: bool = True,
+        render_mode: str | None = None,
+    ) -> WorldVectorEnv:
+        """Returns the environment that `config` describes.
+
+        Args:
+            config: The description.
+            reward: The user's own reward function, in place of the weights in `config`.
+            autoreset_mode: As in the class.
+            copy: As in the class.
+            render_mode: As in the class.
+        """
+        env = cls.__new__(cls)
+        env._build(config, Reward(reward or config.reward), autoreset_mode, copy, render_mode)
+        return env
+
+    def _build(
+        self,
+        config: WorldEnvConfig,
+        reward: Reward,
+        autoreset_mode: AutoresetMode | str,
+        copy: bool,
+        render_mode: str | None,
+    ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ConfigError(f"unknown render_mode {render_mode!r}; use None or 'rgb_array'.")
+        self.config = config
+        self.num_envs = config.num_envs
+        self.render_mode = render_mode
+        self._mode = _read_mode(autoreset_mode)
+        self.metadata = {**type(self).metadata, "autoreset_mode": self._mode}
+        self._reward = reward
+        self._copy = copy
+        self._world_json = config.world_json()
+        self._batch = _native.WorldBatch(
+            num_envs=config.num_envs, config=self._world_json, threads=config.threads
+        )
+        self._buffers = WorldBuffers(config.num_envs)
+        limit = np.float32(OBSERVATION_LIMIT)
+        self.single_observation_space = Box(-limit, limit, (self._buffers.obs_dim,), np.float32)
+        self.single_action_space = Box(np.float32(-1.0), np.float32(1.0), (2,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._state = WorldVectorState.empty(self.num_envs)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Begins new episodes.
+
+        Args:
+            seed: Base seed of all later episodes. Without one the sequence goes on (a random one at the first
+                call).
+            options: `"reset_mask"`: bool [N], the worlds to reset (all). `"episode_seeds"`: uint64 [N], the
+                episodes.
+
+        Returns:
+            Observations float32 [N, D] (of worlds not reset: their last) and infos; the `_key` masks mark the
+            worlds reset.
+
+        Raises:
+            ConfigError: An unknown option, or one of a wrong shape or type.
+        """
+        mask, seeds = self._read_options(options)
+        super().reset(seed=seed)
+        state = self._state
+        if seed is None and not state.is_seeded:
+            seed = int(self.np_random.integers(2**63))
+        if seed is not None:
+            state.seed_rows(mask, stream_seeds(int(seed), self.num_envs))
+        self._begin_episodes(mask, seeds)
+        return self._observations(), self._buffers.infos(mask, state.episode_seeds)
+
+    def step(self, actions: NDArray[Any], *, active: NDArray[np.bool_] | None = None) -> StepResult:
+        """Drives every world for one decision.
+
+        Args:
+            actions: float32 [N, 2].
+            active: bool [N], in `DISABLED` mode only: worlds to drive. The others stand still, pay 0 and end
+                nothing, so that finished episodes can wait for the last one.
+
+        Returns:
+            `(obs float32 [N, D], reward float64 [N], terminated bool [N], truncated bool [N], info)`.
+
+        Raises:
+            gymnasium.error.ResetNeeded: A world was never reset, or has ended (`DISABLED`).
+            ConfigError: Actions of another shape.
+            ValueError: An action that isn't finite.
+        """
+        buffers, state = self._buffers, self._state
+        given = self._read_actions(actions)
+        driven = self._driven_rows(active)
+        idle = ~driven
+        if driven.any():
+            self._batch.step(
+                given, buffers.obs, buffers.reward_terms, buffers.terminated, buffers.truncated,
+                buffers.info, buffers.infractions, driven,
+            )  # fmt: skip
+        buffers.clear_step(idle)
+        reward = self._reward(buffers.reward_terms).astype(np.float64)
+        reward[idle] = 0.0
+        terminated, truncated = buffers.terminated.copy(), buffers.truncated.copy()
+        final: dict[str, Any] = {}
+        if self._mode is AutoresetMode.NEXT_STEP and idle.any():
+            self._begin_episodes(idle, None)
+        state.ended[driven] = (terminated | truncated)[driven]
+        if self._mode is AutoresetMode.SAME_STEP and state.ended.any():
+            ended = state.ended.copy()
+            final = self._final_infos(ended)
+            self._begin_episodes(ended, None)
+        infos = buffers.infos(np.ones(self.num_envs, np.bool_), state.episode_seeds)
+        return self._observations(), reward, terminated, truncated, {**infos, **final}
+
+    def snapshot(self) -> Snapshot:
+        """Returns the complete state: the worlds, the seed counters, and which resets are due.
+
+        Raises:
+            gymnasium.error.ResetNeeded: Before the first reset there is no state.
+        """
+        self._require_reset()
+        return self._state.pack(self._batch, self._buffers, self._world_json)
+
+    def restore(self, snapshot: Snapshot) -> Observations:
+        """Returns to a `snapshot` of an environment of the same configuration; what follows is bit-equal.
+
+        Args:
+            snapshot: What `snapshot` returned, of this or another process.
+
+        Returns:
+            The observations to act on, float32 [N, D].
+
+        Raises:
+            CheckpointError: The snapshot is damaged, or of another configuration. The environment keeps its
+                state.
+        """
+        self._state = self._state.unpack(snapshot, self._batch, self._buffers, self._world_json)
+        return self._observations()
+
+    def scene(self, index: int) -> Scene:
+        """Returns where the ego and the other actors of world `index` are."""
+        return read_scene(self._batch.scene(self._checked_index(index)))
+
+    def road(self, index: int) -> list[Polyline]:
+        """Returns the lines of the road of world `index`."""
+        return read_road(self._batch.road(self._checked_index(index)))
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """Returns a picture from above for each world, uint8 [240, 240, 3]; `None` without a render mode."""
+        if self.render_mode is None:
+            return None
+        self._require_reset()
+        return tuple(draw(self.scene(index), self.road(index)) for index in range(self.num_envs))
+
+    def _observations(self) -> Observations:
+        return self._buffers.obs.copy() if self._copy else self._buffers.obs
+
+    def _begin_episodes(self, rows: NDArray[np.bool_], seeds: NDArray[np.uint64] | None) -> None:
+        state, buffers = self._state, self._buffers
+        if seeds is None:
+            seeds = episode_seeds(Split.TRAIN, state.base_seeds, state.episode_numbers)
+            state.episode_numbers[rows] += np.uint64(1)
+        state.episode_seeds[rows] = seeds[rows]
+        self._batch.reset(state.episode_seeds, rows, buffers.obs, buffers.info)
+        buffers.clear_step(rows)
+        buffers.infractions[rows] = 0
+        state.ended[rows] = False
+
+    def _driven_rows(self, active: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        self._require_reset()
+        if self._mode is AutoresetMode.NEXT_STEP and active is None:
+            return ~self._state.ended
+        if active is None:
+            driven = np.ones(self.num_envs, np.bool_)
+        elif self._mode is AutoresetMode.DISABLED:
+            driven = self._read_mask("active", active).copy()
+        else:
+            raise ConfigError(f"step(active=...) needs autoreset_mode DISABLED, this is {self._mode.name}.")
+        late = np.flatnonzero(driven & self._state.ended)
+        if late.size:
+            raise gym.error.ResetNeeded(
+                f"the episodes of the worlds {late.tolist()} have ended; reset them with "
+                f"options={{'reset_mask': ...}} before stepping them."
+            )
+        return driven
+
+    def _final_infos(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
+        observations = np.full(self.num_envs, None, dtype=object)
+        for index in np.flatnonzero(ended):
+            observations[index] = self._buffers.obs[index].copy()
+        return {
+            "final_obs": observations,
+            "_final_obs": ended.copy(),
+            "final_info": self._buffers.infos(ended, self._state.episode_seeds),
+            "_final_info": ended.copy(),
+        }
+
+    def _read_options(
+        self, options: dict[str, Any] | None
+    ) -> tuple[NDArray[np.bool_], NDArray[np.uint64] | None]:
+        options = options or {}
+        unknown = [name for name in options if name not in ("reset_mask", "episode_seeds")]
+        if unknown:
+            raise ConfigError(f"unknown reset options {unknown}; allowed: 'reset_mask', 'episode_seeds'.")
+        mask = np.ones(self.num_envs, np.bool_)
+        if options.get("reset_mask") is not None:
+            mask = self._read_mask("options['reset_mask']", options["reset_mask"])
+            if not mask.any():
+                raise ConfigError("options['reset_mask'] marks no world; leave the option out to reset all.")
+            if not self._state.is_seeded and not mask.all():
+                raise ConfigError("the first reset must reset every world; leave out options['reset_mask'].")
+        if options.get("episode_seeds") is None:
+            return mask, None
+        seeds = np.asarray(options["episode_seeds"])
+        if seeds.shape != (self.num_envs,) or seeds.dtype.kind not in "iu" or np.any(seeds < 0):
+            raise ConfigError(
+                f"options['episode_seeds'] must be uint64 [{self.num_envs}], "
+                f"got {seeds.dtype} {list(seeds.shape)}."
+            )
+        return mask, seeds.astype(np.uint64)
+
+    def _read_mask(self, name: str, value: Any) -> NDArray[np.bool_]:
+        mask = np.asarray(value)
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+            raise ConfigError(f"{name} must be bool [{self.num_envs}], got {mask.dtype} {list(mask.shape)}.")
+        return mask
+
+    def _read_actions(self, actions: Any) -> NDArray[np.float32]:
+        given = np.ascontiguousarray(actions, dtype=np.float32)
+        if given.shape != (self.num_envs, 2):
+            raise ConfigError(f"actions must have shape [{self.num_envs}, 2], got {list(given.shape)}.")
+        return given
+
+    def _checked_index(self, index: int) -> int:
+        self._require_reset()
+        if not 0 <= index < self.num_envs:
+            raise IndexError(f"world {index} of {self.num_envs}: use 0 to {self.num_envs - 1}.")
+        return int(index)
+
+    def _require_reset(self) -> None:
+        if not self._state.is_seeded:
+            raise gym.error.ResetNeeded("call reset() before using the environment.")
+
+
+def _read_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    by_name = {name: member for member in AutoresetMode for name in (member.value, member.name)}
+    if isinstance(mode, AutoresetMode):
+        return mode
+    if mode not in by_name:
+        raise ConfigError(f"unknown autoreset_mode {mode!r}; use one of {', '.join(by_name)}.")
+    return by_name[mode]
