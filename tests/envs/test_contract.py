@@ -155,12 +155,7 @@ class TestVectorWorld:
         while "final_info" not in info:
             before = info["sim_time_s"][0]
             obs, _, terminated, _, info = env.step(np.float32([[1.0, 0.5], [0.0, 0.0]]))
-        assert (
-            terminated.tolist()
-            == info["_final_obs"].tolist()
-            == info["_final_info"].tolist()
-            == [True, False]
-        )
+        assert terminated.tolist() == info["_final_obs"].tolist() == info["_final_info"].tolist() == [True, False]
         assert info["final_info"]["sim_time_s"][0] == pytest.approx(before + 0.1)
         assert info["final_info"]["_sim_time_s"].tolist() == [True, False]
         assert info["final_info"]["episode_seed"][0] == first_seed != info["episode_seed"][0]

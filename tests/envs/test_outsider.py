@@ -15,9 +15,7 @@ def test_stable_baselines_trains_on_the_world() -> None:
     before = [parameter.detach().clone() for parameter in model.policy.parameters()]
     model.learn(512)
     assert model.num_timesteps >= 500
-    changed = [
-        not parameter.equal(old) for parameter, old in zip(model.policy.parameters(), before, strict=True)
-    ]
+    changed = [not parameter.equal(old) for parameter, old in zip(model.policy.parameters(), before, strict=True)]
     assert any(changed)
     obs, _ = env.reset(seed=0)
     action, _ = model.predict(obs, deterministic=True)

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, VectorEnv
-from numbered import NumberedEnv
+from .numbered import NumberedEnv
 from safetensors.numpy import load, save
 
 from carla_online.envs import Snapshot, TransitionSource, make_vector_env

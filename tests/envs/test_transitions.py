@@ -8,7 +8,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numbered import NumberedEnv, Row, expected_rows
+from .numbered import NumberedEnv, Row, expected_rows
 
 from carla_online.envs import TransitionSource, make_vector_env
 from carla_online.envs.toy import ToyVectorEnv
@@ -32,9 +32,7 @@ def stored_rows(source: TransitionSource, steps: int) -> list[list[Row]]:
         step = source.step(np.zeros((source.num_envs, 1), np.float32))
         for n in np.flatnonzero(step.valid):
             numbers = (*map(int, obs[n]), *map(int, step.next_obs[n]))
-            rows[n].append(
-                (*numbers, float(step.reward[n]), bool(step.terminated[n]), bool(step.truncated[n]))
-            )
+            rows[n].append((*numbers, float(step.reward[n]), bool(step.terminated[n]), bool(step.truncated[n])))
             assert (step.info["episode_number"][n], step.info["step_number"][n]) == numbers[2:]
         obs = step.obs
     return rows

@@ -78,7 +78,7 @@ class Reward:
 
     def __init__(self, source: RewardConfig | Mapping[str, Any] | RewardFunction | None = None) -> None:
         self._function: RewardFunction | None = None
-        self._weights: NDArray[np.float32] | None = None
+        self._weights: NDArray[np.float32] = np.zeros(len(REWARD_TERM_NAMES), np.float32)
         if source is None or isinstance(source, RewardConfig):
             self._weights = (source or RewardConfig()).vector()
         elif isinstance(source, Mapping):
@@ -103,8 +103,9 @@ class Reward:
             ConfigError: A user's function returned another shape or a number that isn't finite.
         """
         if self._function is None:
-            # A sum of products row by row: its result doesn't depend on N, as a matrix product's may.
-            return np.einsum("nk,k->n", terms, self._weights, dtype=np.float64).astype(np.float32)
+            # Row by row: the result of a matrix product may depend on N.
+            summed: NDArray[np.float64] = (terms.astype(np.float64) * self._weights).sum(axis=1)
+            return summed.astype(np.float32)
         rewards = np.asarray(self._function(terms.copy()))
         if rewards.shape != terms.shape[:1]:
             raise ConfigError(

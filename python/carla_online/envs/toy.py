@@ -79,9 +79,7 @@ class ToyVectorEnv(SyncVectorEnv[Any, Any]):
         for index, env in enumerate(self.envs):
             opaque = _opaque_attributes(env)
             if opaque:
-                raise CapabilityError(
-                    f"{env} can't be stored exactly: {', '.join(opaque)} hold more than numbers."
-                )
+                raise CapabilityError(f"{env} can't be stored exactly: {', '.join(opaque)} hold more than numbers.")
             plain, arrays = _state_of(env)
             packed |= {f"env{index}.{name}": array for name, array in arrays.items()}
             packed[f"env{index}"] = np.frombuffer(json.dumps(plain).encode(), np.uint8).copy()
@@ -102,12 +100,9 @@ class ToyVectorEnv(SyncVectorEnv[Any, Any]):
             plain = snapshot.get(f"env{index}")
             if plain is None or f"env{self.num_envs}" in snapshot:
                 raise CheckpointError(
-                    f"the snapshot isn't of {self.num_envs} Gymnasium environments; "
-                    f"make as many as it was taken from."
+                    f"the snapshot isn't of {self.num_envs} Gymnasium environments; make as many as it was taken from."
                 )
-            arrays = {
-                name.removeprefix(prefix): snapshot[name] for name in snapshot if name.startswith(prefix)
-            }
+            arrays = {name.removeprefix(prefix): snapshot[name] for name in snapshot if name.startswith(prefix)}
             states.append((_read_plain(plain, self.envs[index]), arrays))
         for env, (plain_state, arrays) in zip(self.envs, states, strict=True):
             _put_state(env, plain_state, arrays)
@@ -163,8 +158,7 @@ def _read_plain(packed: Any, env: gym.Env[Any, Any]) -> dict[str, Any]:
     *wrappers, core = _layers(env)
     if plain.get("id") != type(core).__name__ or len(plain.get("wrappers", ())) != len(wrappers):
         raise CheckpointError(
-            f"the snapshot is of {plain.get('id')!r} in {len(plain.get('wrappers', ()))} wrappers, "
-            f"not of {env}."
+            f"the snapshot is of {plain.get('id')!r} in {len(plain.get('wrappers', ()))} wrappers, not of {env}."
         )
     return plain
 

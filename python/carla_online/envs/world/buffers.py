@@ -39,8 +39,7 @@ class WorldBuffers:
         if missing:
             raise ConfigError(f"the native extension lacks the info columns {missing}; build it again.")
         self._column_of = {
-            key.name: (native_columns.index(name), key.dtype)
-            for key, name in zip(_COLUMNS, wanted, strict=True)
+            key.name: (native_columns.index(name), key.dtype) for key, name in zip(_COLUMNS, wanted, strict=True)
         }
         self.obs_dim = sum(size for _, _, size, _, _ in _native.WorldBatch.layout())
         self.obs: NDArray[np.float32] = np.zeros((num_envs, self.obs_dim), np.float32)

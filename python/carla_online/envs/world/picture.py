@@ -64,9 +64,7 @@ def _draw_line(picture: NDArray[np.uint8], pixels: NDArray[np.float64], colour: 
         picture[cells[inside, 0], cells[inside, 1]] = colour
 
 
-def _draw_box(
-    picture: NDArray[np.uint8], box: NDArray[np.float64], scene: Scene, colour: tuple[int, int, int]
-) -> None:
+def _draw_box(picture: NDArray[np.uint8], box: NDArray[np.float64], scene: Scene, colour: tuple[int, int, int]) -> None:
     centre = _to_pixels(box[None, :2], scene)[0]
     reach = int(np.ceil(np.hypot(box[3], box[4]) / _METRES_PER_PIXEL)) + 1
     first = np.maximum(np.floor(centre).astype(np.int64) - reach, 0)

@@ -42,12 +42,8 @@ def read_scene(native: Mapping[str, Any]) -> Scene:
 
 def read_road(native: Sequence[tuple[str, Any]]) -> list[Polyline]:
     """Returns the native road as arrays."""
-    return [
-        Polyline(kind, np.frombuffer(points, np.float32).reshape(-1, 2).copy()) for kind, points in native
-    ]
+    return [Polyline(kind, np.frombuffer(points, np.float32).reshape(-1, 2).copy()) for kind, points in native]
 
 
 def _table(columns: Mapping[str, Any]) -> NDArray[np.float64]:
-    return np.stack(
-        [np.atleast_1d(np.asarray(columns[name], np.float64)) for name in _NATIVE_COLUMNS], axis=1
-    )
+    return np.stack([np.atleast_1d(np.asarray(columns[name], np.float64)) for name in _NATIVE_COLUMNS], axis=1)

@@ -106,7 +106,7 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
         observations, reward, terminated, truncated, infos = self._vector.step(given[None])
         return observations[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Returns a picture from above, uint8 [240, 240, 3], or `None` without a render mode."""
         frames = self._vector.render()
         return None if frames is None else frames[0]
@@ -117,9 +117,9 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
 
     def restore(self, snapshot: Snapshot) -> Observations:
         """Returns to a snapshot and returns the observation to act on, float32 [D]."""
-        observations = self._vector.restore(snapshot)
+        observation: Observations = self._vector.restore(snapshot)[0]
         self._is_seeded = True
-        return observations[0]
+        return observation
 
     def scene(self) -> Scene:
         """Returns where the ego and the other actors are."""

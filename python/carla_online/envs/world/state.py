@@ -35,8 +35,8 @@ class WorldVectorState:
     @classmethod
     def empty(cls, num_envs: int) -> WorldVectorState:
         """Returns the state before the first reset."""
-        zeros = [np.zeros(num_envs, np.uint64) for _ in range(3)]
-        return cls(*zeros, ended=np.ones(num_envs, np.bool_))
+        zeros = np.zeros(num_envs, np.uint64)
+        return cls(zeros, zeros.copy(), zeros.copy(), np.ones(num_envs, np.bool_))
 
     def seed_rows(self, rows: NDArray[np.bool_], base_seeds: NDArray[np.uint64]) -> None:
         """Starts new sequences of episodes in `rows` (bool [N])."""
@@ -87,8 +87,7 @@ def _check(snapshot: Snapshot, reference: dict[str, NDArray[Any]], world_json: s
     names = {*reference, "world_sizes", "worlds", "fingerprint"}
     if names != set(snapshot):
         raise CheckpointError(
-            f"the snapshot has the arrays {sorted(snapshot)}, expected {sorted(names)}; "
-            f"it isn't one of this kind."
+            f"the snapshot has the arrays {sorted(snapshot)}, expected {sorted(names)}; it isn't one of this kind."
         )
     for name, own in reference.items():
         seen = snapshot[name]

@@ -147,9 +147,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._reward = reward
         self._copy = copy
         self._world_json = config.world_json()
-        self._batch = _native.WorldBatch(
-            num_envs=config.num_envs, config=self._world_json, threads=config.threads
-        )
+        self._batch = _native.WorldBatch(num_envs=config.num_envs, config=self._world_json, threads=config.threads)
         self._buffers = WorldBuffers(config.num_envs)
         limit = np.float32(OBSERVATION_LIMIT)
         self.single_observation_space = Box(-limit, limit, (self._buffers.obs_dim,), np.float32)
@@ -309,9 +307,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             "_final_info": ended.copy(),
         }
 
-    def _read_options(
-        self, options: dict[str, Any] | None
-    ) -> tuple[NDArray[np.bool_], NDArray[np.uint64] | None]:
+    def _read_options(self, options: dict[str, Any] | None) -> tuple[NDArray[np.bool_], NDArray[np.uint64] | None]:
         options = options or {}
         unknown = [name for name in options if name not in ("reset_mask", "episode_seeds")]
         if unknown:
@@ -328,8 +324,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         seeds = np.asarray(options["episode_seeds"])
         if seeds.shape != (self.num_envs,) or seeds.dtype.kind not in "iu" or np.any(seeds < 0):
             raise ConfigError(
-                f"options['episode_seeds'] must be uint64 [{self.num_envs}], "
-                f"got {seeds.dtype} {list(seeds.shape)}."
+                f"options['episode_seeds'] must be uint64 [{self.num_envs}], got {seeds.dtype} {list(seeds.shape)}."
             )
         return mask, seeds.astype(np.uint64)
 

@@ -1,0 +1,1 @@
+"""Tests of carla_online.envs."""
