@@ -1,0 +1,80 @@
+# The single entrance. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+# One thread for torch and OpenMP: two threads beside a busy core are far slower than one.
+export OMP_NUM_THREADS ?= 1
+
+RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: setup
+setup: $(VENV)/.native ## Make the virtual environment, install what is needed, build the extension
+
+$(VENV)/.deps: pyproject.toml constraints.txt scripts/check_setup.py
+	@$(PYTHON) scripts/check_setup.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
+	touch $@
+
+$(VENV)/.native: $(VENV)/.deps $(RUST_SOURCES)
+	@test -e $(VENV)/.installed || { \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable . \
+	  && touch $(VENV)/.installed; }
+	source $(BIN)/activate && maturin develop --release --skip-install --quiet
+	touch $@
+
+.PHONY: demo
+demo: setup ## Fine-tune online for a few minutes, evaluate before and after, write runs/demo/report.html
+	$(BIN)/carla-online train demo --extend
+	@echo "open runs/demo/report.html"
+
+.PHONY: test
+test: setup ## Pass the tests, Rust and Python
+	cargo test --quiet
+	$(BIN)/python -m pytest -q
+
+.PHONY: lint
+lint: setup ## Check format, lints, types, stubs and spelling of both languages
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet -p carla-online-python -- -D warnings
+	$(BIN)/ruff format --check python tests benches scripts
+	$(BIN)/ruff check python tests benches scripts
+	$(BIN)/mypy
+	MYPYPATH=python $(BIN)/python -m mypy.stubtest carla_online._native --ignore-missing-stub
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs python rust tests configs
+
+.PHONY: format
+format: setup ## Format both languages
+	cargo fmt
+	$(BIN)/ruff format python tests benches scripts
+	$(BIN)/ruff check --fix --quiet python tests benches scripts
+
+.PHONY: prove
+prove: setup ## The long proofs: loom, kill storms, stalled writers
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p carla-online-replay --test loom
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/replay
+
+.PHONY: accept
+accept: setup ## Run an acceptance suite: make accept SUITE=main
+	$(BIN)/python tests/accept/$(SUITE).py
+
+.PHONY: wheel
+wheel: setup ## Build a wheel into dist/
+	source $(BIN)/activate && maturin build --release --out dist
+
+.PHONY: wheel-test
+wheel-test: wheel ## Install the wheel into a clean environment and run the README's example there
+	$(BIN)/python scripts/test_wheel.py
+
+.PHONY: clean
+clean: ## Remove what was built; keeps runs/
+	rm -rf target dist $(VENV) python/carla_online/_native*.so

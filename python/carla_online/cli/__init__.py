@@ -1,0 +1,64 @@
+"""The command `carla-online`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from carla_online.errors import CarlaOnlineError, ConfigError
+
+_HELP = """\
+carla-online: online reinforcement learning for driving policies in CARLA
+
+  carla-online train CONFIG [options]     fine-tune a policy while it drives; CONFIG is a shipped name or a YAML file
+  carla-online train --resume RUN         go on where a run stopped, or was killed
+  carla-online evaluate RUN               drive baseline and fine-tuned policy over the same held-out routes
+  carla-online report RUN                 write RUN/report.html
+  carla-online configs                    list the shipped configurations
+
+Start here:
+  carla-online train sac_straight --seed 3
+  carla-online train sac_straight --learner.actor-lr 1e-4
+  carla-online train sac_straight --help  shows every option of that configuration with its meaning
+
+Stop a run with Ctrl-C: it writes a checkpoint first. `carla-online COMMAND --help` tells more.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit code: 0 done, 1 it failed, 2 the input was wrong."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(_HELP, end="")
+        return 0
+    if words[0] == "--version":
+        import carla_online
+
+        print(carla_online.__version__)
+        return 0
+    try:
+        return _command(words[0])(words[1:])
+    except CarlaOnlineError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    if name == "train":
+        from carla_online.cli.train import train
+
+        return train
+    if name == "evaluate":
+        from carla_online.cli.evaluate import evaluate
+
+        return evaluate
+    if name == "report":
+        from carla_online.cli.report import report
+
+        return report
+    if name == "configs":
+        from carla_online.cli.train import list_configs
+
+        return list_configs
+    raise ConfigError(f"there is no command {name!r}. Commands: train, evaluate, report, configs.")

@@ -1,0 +1,60 @@
+"""What a run knows of its episodes: return, length and driving metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carla_online.envs.transitions import Step
+
+_FINAL_INFO = ("timed_driving_score", "driving_score", "route_completion", "collision")
+
+
+class EpisodeTracker:
+    """Adds up the reward of each environment's open episode and hands over the closed ones.
+
+    Args:
+        num_envs: N.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self._returns = np.zeros(num_envs, dtype=np.float64)
+        self._lengths = np.zeros(num_envs, dtype=np.int64)
+        self.episodes = 0
+
+    def observe(self, step: Step) -> list[dict[str, float]]:
+        """Takes in one step and returns the episodes that ended, each with its metrics by name."""
+        self._returns[step.valid] += step.reward[step.valid]
+        self._lengths[step.valid] += 1
+        closed = []
+        for index in np.flatnonzero(step.valid & (step.terminated | step.truncated)):
+            episode = {"return": float(self._returns[index]), "length": float(self._lengths[index])}
+            for name in _FINAL_INFO:
+                if name in step.info:
+                    episode[name] = float(step.info[name][index])
+            closed.append(episode)
+            self._returns[index], self._lengths[index] = 0.0, 0
+        self.episodes += len(closed)
+        return closed
+
+    def state_dict(self) -> dict[str, NDArray[np.generic]]:
+        """Returns the open episodes and the count of the closed ones."""
+        return {
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+            "episodes": np.array(self.episodes, dtype=np.int64),
+        }
+
+    def load_state_dict(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Restores `state_dict()`."""
+        self._returns[...] = state["returns"]
+        self._lengths[...] = state["lengths"]
+        self.episodes = int(state["episodes"])
+
+
+def mean_by_name(episodes: list[dict[str, float]]) -> dict[str, float]:
+    """Returns the mean of every metric over the episodes that have it."""
+    names = sorted({name for episode in episodes for name in episode})
+    return {name: float(np.mean([e[name] for e in episodes if name in e])) for name in names}

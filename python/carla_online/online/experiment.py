@@ -1,0 +1,123 @@
+"""One configuration for a whole experiment, and the objects it describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium.vector import VectorEnv
+from pydantic import Field, model_validator
+
+from carla_online.config import Config
+from carla_online.envs.transitions import EnvConfig, make_vector_env
+from carla_online.envs.world import WorldEnvConfig
+from carla_online.evaluation.suite import SuiteConfig
+from carla_online.learners.config import SACConfig
+from carla_online.online.guard import GuardConfig
+from carla_online.online.runner import RunnerConfig
+from carla_online.online.sac import OnlineSACTrainer
+from carla_online.online.selection import SelectionConfig
+from carla_online.policies.actor import ActorPolicy, DeltaPolicy, FullPolicy
+from carla_online.policies.baseline import Baseline, load_baseline
+from carla_online.policies.config import PolicyConfig
+from carla_online.policies.scripted import scripted_baseline
+
+
+class ReplayConfig(Config):
+    """The experience that a run keeps."""
+
+    capacity_rows: int = Field(1_000_000, ge=1_000, le=1_000_000_000)
+    """Transitions kept; disk for all of them is reserved at the start."""
+
+
+class ExperimentConfig(Config):
+    """Everything a run depends on. Written beside the run; a run's folder refuses another configuration."""
+
+    name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    """Names the run's folder."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seeds networks, exploration, sampling, warm-up and training episodes."""
+    env: EnvConfig = WorldEnvConfig()
+    """Where the policy drives while it learns."""
+    policy: PolicyConfig = PolicyConfig()
+    """What learns."""
+    learner: SACConfig = SACConfig()
+    """How it learns."""
+    replay: ReplayConfig = ReplayConfig()
+    """What is kept of the experience."""
+    guard: GuardConfig = GuardConfig()
+    """When learning is taken back."""
+    runner: RunnerConfig = RunnerConfig()
+    """How long, how often logged, checkpointed, evaluated."""
+    selection: SelectionConfig = SelectionConfig()
+    """How the best checkpoint is chosen."""
+    suite: SuiteConfig = SuiteConfig()
+    """The routes on which before and after are compared, and the rule of better."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ExperimentConfig:
+        if self.policy.kind == "delta" and self.policy.baseline.kind == "none":
+            raise ValueError("policy.kind delta needs a baseline; choose one, or policy.kind full")
+        if self.env.kind == "gymnasium" and self.policy.baseline.kind == "scripted":
+            raise ValueError("the scripted baseline drives only the driving world; set policy.baseline.kind to none")
+        if self.learner.batch_size > self.replay.capacity_rows:
+            raise ValueError(
+                f"learner.batch_size {self.learner.batch_size} is larger than replay.capacity_rows "
+                f"{self.replay.capacity_rows}"
+            )
+        return self
+
+
+def build_baseline(config: ExperimentConfig) -> Baseline | None:
+    """Returns the frozen baseline that the configuration names, or None."""
+    settings = config.policy.baseline
+    if settings.kind == "scripted":
+        return scripted_baseline(settings)
+    if settings.kind == "file":
+        return load_baseline(settings.path, factory=settings.factory)
+    return None
+
+
+def build_env(config: ExperimentConfig) -> VectorEnv[Any, Any, Any]:
+    """Returns the training environments."""
+    return make_vector_env(config.env)
+
+
+def build_policy(config: ExperimentConfig, *, obs_dim: int, action_dim: int) -> ActorPolicy:
+    """Returns a fresh policy; the configuration's seed fixes its weights."""
+    settings = config.policy
+    baseline = build_baseline(config)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        if settings.kind == "delta" and baseline is not None:
+            return DeltaPolicy(
+                baseline,
+                obs_dim=obs_dim,
+                delta_scale=settings.delta_scale,
+                hidden_sizes=settings.hidden_sizes,
+                log_std_bias=settings.log_std_bias,
+            )
+        return FullPolicy(
+            obs_dim=obs_dim,
+            action_dim=action_dim,
+            baseline=baseline,
+            hidden_sizes=settings.hidden_sizes,
+            log_std_bias=settings.log_std_bias,
+        )
+
+
+def build_trainer(config: ExperimentConfig, policy: ActorPolicy) -> OnlineSACTrainer:
+    """Returns the trainer of the configured learner."""
+    return OnlineSACTrainer(
+        policy,
+        config=config.learner,
+        seed=config.seed,
+        capacity_rows=config.replay.capacity_rows,
+        guard=config.guard,
+    )
+
+
+def run_directory(config: ExperimentConfig) -> Path:
+    """Returns where the run is kept."""
+    return Path(config.runner.run_dir or f"runs/{config.name}")

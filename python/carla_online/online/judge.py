@@ -1,0 +1,112 @@
+"""Before and after on the suite's own routes, which training and selection never saw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from carla_online.envs.seeding import Split
+from carla_online.errors import CheckpointError
+from carla_online.evaluation import Evaluation, SuiteConfig, TraceRecorder, evaluate, evaluate_routes
+from carla_online.evaluation.files import read_json, write_json
+from carla_online.online.experiment import ExperimentConfig, build_baseline
+from carla_online.online.selection import BEST_POLICY
+from carla_online.policies.actor import ActorPolicy, DeltaPolicy
+from carla_online.policies.baseline import Baseline
+from carla_online.policies.config import ScriptedBaselineConfig
+from carla_online.policies.scripted import scripted_baseline
+from carla_online.policies.storage import load_policy
+
+# The baseline's own knobs, 5 x 4 points: what it could reach without learning.
+SPEED_FACTORS = (0.7, 0.8, 0.9, 1.0, 1.1)
+HEADWAYS_S = (0.8, 1.2, 1.6, 2.0)
+
+
+def load_best(run_dir: Path, *, baseline: Baseline | None) -> ActorPolicy:
+    """Returns the version that selection kept.
+
+    Raises:
+        CheckpointError: The run was stopped before its first evaluation.
+    """
+    path = run_dir / BEST_POLICY
+    if not path.exists():
+        raise CheckpointError(
+            f"{run_dir} has no chosen policy yet: it stopped before its first evaluation. Go on with it first: "
+            f"carla-online train --resume {run_dir}"
+        )
+    return load_policy(path, baseline=baseline)
+
+
+def judge(config: ExperimentConfig, run_dir: Path, *, suite: SuiteConfig | None = None) -> Evaluation:
+    """Evaluates baseline, `delta_scale = 0`, the baseline with tuned knobs, and the fine-tuned policy.
+
+    Writes `evaluation/*.json` and `trace.json` into the run's folder.
+
+    Args:
+        config: The run's configuration.
+        run_dir: The run's folder.
+        suite: Another suite than the run's own.
+
+    Returns:
+        The fine-tuned policy's evaluation against the baseline, or against the tuned baseline where there is no baseline.
+    """
+    suite = suite or config.suite
+    baseline = build_baseline(config)
+    policy = load_best(run_dir, baseline=baseline)
+    before: Evaluation | None = None
+    if baseline is not None:
+        before = evaluate(baseline, suite=suite, name=f"baseline-{suite.set_number}", label="baseline", role="baseline")
+        before.save(run_dir)
+        if isinstance(policy, DeltaPolicy):
+            name, label = f"delta-zero-{suite.set_number}", "fine-tuned, delta_scale = 0"
+            off = evaluate(policy.scaled(0.0), suite=suite, against=before, name=name, label=label, role="identity")
+            off.save(run_dir)
+    recorder = TraceRecorder(seed=int(suite.seeds()[0]), label="fine-tuned")
+    name = f"fine-tuned-{suite.set_number}"
+    after = evaluate(policy, suite=suite, against=before, name=name, label="fine-tuned", recorders=[recorder])
+    after.save(run_dir)
+    recorder.save(run_dir / "trace.json")
+    if config.policy.baseline.kind == "scripted":
+        tuned, knobs = tuned_baseline(config.policy.baseline, suite, cache=run_dir / "tuned_baseline.json")
+        label = f"baseline, tuned ({knobs.speed_factor:g} x limit, headway {knobs.headway_s:g} s)"
+        name = f"tuned-baseline-{suite.set_number}"
+        rival = evaluate(tuned, suite=suite, against=before, name=name, label=label, role="tuned_baseline")
+        rival.save(run_dir)
+    return after
+
+
+def tuned_baseline(
+    settings: ScriptedBaselineConfig, suite: SuiteConfig, *, cache: Path | None = None
+) -> tuple[Baseline, ScriptedBaselineConfig]:
+    """Returns the best of a grid of 20 settings of the scripted baseline, found on as many training routes.
+
+    Args:
+        settings: Everything that the grid doesn't vary.
+        suite: Says where to drive and how many routes; its own seeds aren't used.
+        cache: Where the winner is kept, so that the grid is driven once.
+    """
+    key = json.dumps([settings.model_dump(), suite.env], sort_keys=True)
+    kept = read_json(cache) if cache is not None and cache.exists() else None
+    if kept is not None and kept.get("key") == key:
+        knobs = ScriptedBaselineConfig.model_validate(kept["best"])
+        return scripted_baseline(knobs), knobs
+    training = suite.model_copy(update={"split": Split.TRAIN, "name": f"{suite.name} (training)"})
+    scores = {knobs: _mean_score(knobs, training) for knobs in _grid(settings)}
+    knobs = max(scores, key=lambda candidate: scores[candidate])
+    if cache is not None:
+        grid = [{"knobs": candidate.model_dump(), "score": score} for candidate, score in scores.items()]
+        write_json(cache, {"key": key, "best": knobs.model_dump(), "grid": grid})
+    return scripted_baseline(knobs), knobs
+
+
+def _grid(settings: ScriptedBaselineConfig) -> Iterator[ScriptedBaselineConfig]:
+    for speed_factor, headway_s in product(SPEED_FACTORS, HEADWAYS_S):
+        yield settings.model_copy(update={"speed_factor": speed_factor, "headway_s": headway_s})
+
+
+def _mean_score(knobs: ScriptedBaselineConfig, suite: SuiteConfig) -> float:
+    return float(np.mean(evaluate_routes(scripted_baseline(knobs), suite).timed_driving_score))

@@ -1,0 +1,367 @@
+"""The runner: steps the environments, logs, checkpoints, evaluates and resumes; what is learned isn't its matter."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from carla_online.config import Config
+from carla_online.envs.contract import REWARD_TERM_NAMES
+from carla_online.envs.transitions import TransitionSource
+from carla_online.errors import CheckpointError, ConfigError
+from carla_online.online.callbacks import Callback
+from carla_online.online.checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    list_checkpoints,
+    prune_checkpoints,
+    read_checkpoint,
+    write_checkpoint,
+)
+from carla_online.online.episodes import EpisodeTracker, mean_by_name
+from carla_online.online.metrics import JsonLinesWriter, MetricHub, TensorBoardWriter
+from carla_online.online.progress import Progress
+from carla_online.online.run_directory import RunDirectory
+from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, TrainerState, split_prefix
+
+
+class RunnerConfig(Config):
+    """How a run is stepped, logged and kept."""
+
+    total_env_steps: int = Field(200_000, ge=1)
+    """Environment steps of the whole run, over all environments and all resumptions."""
+    run_dir: str | None = None
+    """Where the run is kept; `runs/NAME` if null."""
+    log_every_env_steps: int = Field(5_000, ge=1)
+    """Environment steps between two lines of metrics."""
+    checkpoint_every_env_steps: int = Field(200_000, ge=1)
+    """Environment steps between two checkpoints; one is also written at the end and on SIGINT or SIGTERM."""
+    keep_checkpoints: int = Field(3, ge=1)
+    """Newest checkpoints kept."""
+    evaluate_every_env_steps: int = Field(250_000, ge=1)
+    """Environment steps between two evaluations on the selection seeds."""
+    tensorboard: bool = True
+    """Write TensorBoard files beside the JSON lines."""
+
+
+class Evaluator(Protocol):
+    """Looks at the policy every now and then."""
+
+    def evaluate(self, env_steps: int, *, transitions: int) -> Mapping[str, float]:
+        """Returns metrics by name; may keep the policy if it is the best so far."""
+        ...
+
+
+class CARLAOnlineRunner:
+    """Runs a trainer on environments, in one folder that survives the process.
+
+    Args:
+        env: Any Gymnasium vector environment with a continuous action space.
+        trainer: What learns.
+        run_dir: The run's folder.
+        resume: `auto` goes on from the newest checkpoint if there is one, `must` requires one, `never` requires a
+            folder without experience.
+        config: The complete configuration, written beside the run and compared on resumption.
+        settings: How often to log, checkpoint, evaluate.
+        seed: Seeds the environments.
+        evaluator: Called every `evaluate_every_env_steps`.
+        callbacks: Hooks.
+        show_progress: Print a progress display.
+
+    Raises:
+        ConfigError: The folder is in use, belongs to another configuration, or contradicts `resume`.
+        CheckpointError: The newest checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        trainer: OnlineTrainer,
+        *,
+        run_dir: str | Path,
+        resume: Literal["auto", "must", "never"] = "auto",
+        config: BaseModel | None = None,
+        settings: RunnerConfig | None = None,
+        seed: int = 0,
+        evaluator: Evaluator | None = None,
+        callbacks: Sequence[Callback] = (),
+        show_progress: bool = True,
+    ) -> None:
+        self.trainer = trainer
+        self.settings = settings or RunnerConfig()
+        self.seed = seed
+        self.evaluator = evaluator
+        self.callbacks = tuple(callbacks)
+        self.env_steps = 0
+        self.show_progress = show_progress
+        self.recoveries = 0
+        self._stop = threading.Event()
+        self._source = TransitionSource(env)
+        self._episodes = EpisodeTracker(self._source.num_envs)
+        self.directory = RunDirectory(Path(run_dir))
+        try:
+            self._open(resume, config)
+        except BaseException:
+            self.directory.close()
+            raise
+
+    def run(self, total_env_steps: int | None = None) -> None:
+        """Trains until the run has taken `total_env_steps` (its settings' number if None), or is told to stop.
+
+        SIGINT and SIGTERM end it at the next step boundary, with a checkpoint; a second SIGINT ends it at once.
+        """
+        total = self.settings.total_env_steps if total_env_steps is None else total_env_steps
+        self._stop.clear()
+        progress = Progress(total, enabled=self.show_progress)
+        with progress, _signals(self._stop):
+            for message in self._start_messages:
+                progress.message(message)
+            self._start_messages = []
+            self._loop(total, progress)
+            self._save()
+            if self._stop.is_set() and self.env_steps < total:
+                progress.message(
+                    f"stopped at {self.env_steps:,} of {total:,} env steps, checkpoint written; "
+                    f"go on with: carla-online train --resume {self.directory.path}"
+                )
+
+    def stop(self) -> None:
+        """Ends `run` at the next step boundary; may be called from a callback or another thread."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Closes environments, replay and metric files."""
+        self.trainer.close()
+        self._source.close()
+        self._metrics.close()
+        self.directory.close()
+
+    def __enter__(self) -> CARLAOnlineRunner:
+        """Returns the runner."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Closes everything."""
+        self.close()
+
+    def _open(self, resume: str, config: BaseModel | None) -> None:
+        path = self.directory.path
+        if resume == "must" and not self.directory.has_checkpoint:
+            raise CheckpointError(f"{path} holds no checkpoint to resume from. Check the folder's name.")
+        if resume == "never" and self.directory.has_experience:
+            raise ConfigError(f"{path} holds a run already. Choose another folder, or resume it.")
+        newest = list_checkpoints(path)[-1:]
+        checkpoint = read_checkpoint(newest[0]) if newest else None
+        if config is not None:
+            self.directory.bind_config(config)
+        self.trainer.prepare(self._facts(), directory=path)
+        self._start_messages: list[str] = []
+        if checkpoint is not None:
+            self._resume(checkpoint)
+        elif self.directory.has_experience:
+            self._recover_without_checkpoint()
+        else:
+            self._obs, _ = self._source.reset(seed=self.seed)
+        sinks: list[Any] = [JsonLinesWriter(path / "metrics.jsonl", resume_step=self.env_steps)]
+        if self.settings.tensorboard:
+            sinks.append(TensorBoardWriter(path / "tensorboard", resume_step=self.env_steps))
+        self._metrics = MetricHub(sinks)
+        self.directory.write_json("run.json", _provenance(self.seed))
+
+    def _facts(self) -> EnvironmentFacts:
+        source = self._source
+        return EnvironmentFacts(
+            num_envs=source.num_envs,
+            obs_dim=source.obs_dim,
+            action_dim=source.action_dim,
+            reward_term_names=REWARD_TERM_NAMES if source.capabilities.reward_terms else (),
+            capabilities=source.capabilities,
+        )
+
+    def _loop(self, total: int, progress: Progress) -> None:
+        """One turn is one step of all environments; the counters alone decide what happens when, never the clock."""
+        settings = self.settings
+        log = _Interval(settings.log_every_env_steps, self.env_steps)
+        save = _Interval(settings.checkpoint_every_env_steps, self.env_steps)
+        evaluate = _Interval(settings.evaluate_every_env_steps, self.env_steps)
+        window = _Window(self.env_steps, self._transitions, self._updates)
+        while self.env_steps < total and not self._stop.is_set():
+            step = self._source.step(self.trainer.act(self._obs))
+            self.trainer.observe(step)
+            self._obs = step.obs
+            self.env_steps += int(step.valid.sum())
+            fresh = self.trainer.update()
+            window.add(fresh, self._episodes.observe(step))
+            for callback in self.callbacks:
+                callback.on_step(self, step)
+                for episode in window.new_episodes:
+                    callback.on_episode(self, episode)
+                if fresh:
+                    callback.on_update(self, fresh)
+            for message in self.trainer.report():
+                progress.message(message)
+                self._metrics.text("guard", message, self.env_steps)
+            progress.update(self.env_steps, window.latest)
+            if log.is_due(self.env_steps):
+                self._log(window)
+            if evaluate.is_due(self.env_steps) and self.evaluator is not None:
+                self._write(self.evaluator.evaluate(self.env_steps, transitions=self._transitions))
+                window.restart_clock()
+            if save.is_due(self.env_steps):
+                self._save()
+
+    @property
+    def _transitions(self) -> int:
+        return int(getattr(self.trainer, "transitions", 0))
+
+    @property
+    def _updates(self) -> int:
+        return int(getattr(self.trainer, "updates", 0))
+
+    def _log(self, window: _Window) -> None:
+        metrics = window.close(self.env_steps, self._transitions, self._updates)
+        metrics |= {"rollout/episodes": float(self._episodes.episodes), "time/updates": float(self._updates)}
+        metrics |= {"replay/transitions": float(self._transitions)}
+        self._write(metrics)
+
+    def _write(self, metrics: Mapping[str, float]) -> None:
+        self._metrics.scalars(metrics, self.env_steps)
+
+    def _save(self) -> None:
+        state = self.trainer.state()
+        arrays: dict[str, NDArray[np.generic]] = {f"trainer.{name}": value for name, value in state.arrays.items()}
+        arrays |= {f"tensor.{name}": value.numpy() for name, value in state.tensors.items()}
+        arrays |= {f"episodes.{name}": value for name, value in self._episodes.state_dict().items()}
+        if self._source.capabilities.exact_restore:
+            arrays |= {f"env.{name}": value for name, value in self._source.snapshot().items()}
+        counters = {"env_steps": self.env_steps, "recoveries": self.recoveries, "trainer": state.counters}
+        path = checkpoint_path(self.directory.path, self._transitions)
+        write_checkpoint(path, Checkpoint(arrays, counters))
+        prune_checkpoints(self.directory.path, keep=self.settings.keep_checkpoints)
+        for callback in self.callbacks:
+            callback.on_checkpoint(self, path)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        arrays, counters = checkpoint.arrays, checkpoint.counters
+        tensors = {name: torch.from_numpy(np.array(v)) for name, v in split_prefix(arrays, "tensor.").items()}
+        state = TrainerState(tensors, split_prefix(arrays, "trainer."), counters["trainer"])
+        can_restore = self._source.capabilities.exact_restore
+        recovery = self.trainer.load_state(state, same_worlds=can_restore)
+        self.env_steps, self.recoveries = int(counters["env_steps"]), int(counters["recoveries"])
+        if recovery.is_exact:
+            self._episodes.load_state_dict(split_prefix(arrays, "episodes."))
+            self._obs = self._source.restore(split_prefix(arrays, "env."))
+            self._start_messages.append(f"resumed exactly at {self.env_steps:,} env steps")
+            return
+        self._restart_environments(recovery.kept_transitions, recovery.closed_episodes)
+
+    def _recover_without_checkpoint(self) -> None:
+        recovery = self.trainer.recover()
+        self._restart_environments(recovery.kept_transitions, recovery.closed_episodes)
+
+    def _restart_environments(self, kept: int, closed: int) -> None:
+        self.env_steps += kept * self.trainer.env_steps_per_transition
+        self.recoveries += 1
+        # Another seed than before, or the same episodes would be driven twice.
+        seed = (self.seed + 1_000_003 * (self._transitions + self.recoveries)) % 2**31
+        self._obs, _ = self._source.reset(seed=seed)
+        self._start_messages.append(
+            f"recovered at {self.env_steps:,} env steps: kept {kept:,} transitions newer than the checkpoint, ended "
+            f"{closed} open episodes as truncated; learning goes on from the checkpoint"
+        )
+
+
+class _Interval:
+    """Fires once for every multiple of `every` that a counter passes."""
+
+    def __init__(self, every: int, start: int) -> None:
+        self._every = every
+        self._last = start // every
+
+    def is_due(self, now: int) -> bool:
+        due = now // self._every > self._last
+        self._last = now // self._every
+        return due
+
+
+class _Window:
+    """Metrics between two log lines: the newest of the learner, the mean of the episodes, the speeds."""
+
+    def __init__(self, env_steps: int, transitions: int, updates: int) -> None:
+        self.latest: dict[str, float] = {}
+        self.new_episodes: list[dict[str, float]] = []
+        self._episodes: list[dict[str, float]] = []
+        self._start = (env_steps, transitions, updates)
+        self._paused_s = 0.0
+        self._started_s = time.monotonic()
+
+    def add(self, fresh: Mapping[str, float], episodes: list[dict[str, float]]) -> None:
+        self.latest |= {f"train/{name}": value for name, value in fresh.items()}
+        self.new_episodes = episodes
+        self._episodes += episodes
+
+    def restart_clock(self) -> None:
+        """Leaves what was just waited for out of the speeds."""
+        self._started_s = time.monotonic()
+
+    def close(self, env_steps: int, transitions: int, updates: int) -> dict[str, float]:
+        elapsed_s = max(time.monotonic() - self._started_s, 1e-9)
+        means = {f"rollout/episode_{name}": value for name, value in mean_by_name(self._episodes).items()}
+        speeds = {
+            "time/env_steps_per_s": (env_steps - self._start[0]) / elapsed_s,
+            "time/updates_per_s": (updates - self._start[2]) / elapsed_s,
+        }
+        self.latest |= means | speeds
+        self._episodes = []
+        self._start = (env_steps, transitions, updates)
+        self._started_s = time.monotonic()
+        return dict(self.latest)
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Turns SIGINT and SIGTERM into a request to stop; only the main thread may install handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _provenance(seed: int) -> dict[str, object]:
+    import gymnasium
+
+    import carla_online
+
+    return {
+        "seed": seed,
+        "carla_online": carla_online.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "gymnasium": gymnasium.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
