@@ -8,13 +8,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, VectorEnv
-from .numbered import NumberedEnv
 from safetensors.numpy import load, save
 
 from carla_online.envs import Snapshot, TransitionSource, make_vector_env
 from carla_online.envs.toy import ToyVectorEnv
 from carla_online.envs.world import WorldEnv, WorldVectorEnv
 from carla_online.errors import CapabilityError, CheckpointError
+
+from .numbered import NumberedEnv
 
 MODES = list(AutoresetMode)
 

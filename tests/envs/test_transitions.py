@@ -8,13 +8,14 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from .numbered import NumberedEnv, Row, expected_rows
 
 from carla_online.envs import TransitionSource, make_vector_env
 from carla_online.envs.toy import ToyVectorEnv
 from carla_online.envs.transitions import ActionScaling
 from carla_online.envs.world import WorldVectorEnv
 from carla_online.errors import ConfigError
+
+from .numbered import NumberedEnv, Row, expected_rows
 
 MODES = list(AutoresetMode)
 

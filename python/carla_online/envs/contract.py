@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 INFRACTION_NAMES: Final = (
     "collision_vehicle",
-    "collision_walker",
     "collision_static",
+    "collision_walker",
     "off_road",
     "lane_invasion",
     "wrong_way",
@@ -38,6 +38,7 @@ INFRACTION_NAMES: Final = (
     "stop_sign",
     "blocked",
     "timed_out",
+    "speeding",
 )
 """Order of `info["infractions"]`: counts so far in this episode."""
 
@@ -90,7 +91,9 @@ INFO_KEYS: Final = (
     _key("distance_m", np.float64, "metres travelled in this episode"),
     _key("route_length_m", np.float64, "length of the route, m"),
     _key("reference_time_s", np.float64, "time the route should take: sum of length / limit x 1.25, s"),
+    _key("time_limit_s", np.float64, "the episode is truncated after this time, s"),
     _key("speed_mps", np.float64, "ego's speed, m/s"),
+    _key("infraction_score", np.float64, "factor by which infractions lower the score, 0 to 1"),
     _key("driving_score", np.float64, "Leaderboard 2.1 driving score so far, 0 to 100"),
     _key("timed_driving_score", np.float64, "driving score x min(1, reference time x completion / time)"),
     _key("sim_time_s", np.float64, "simulated seconds since the episode began"),
@@ -101,6 +104,8 @@ INFO_KEYS: Final = (
     _key("blocked", np.bool_, "the ego stood for too long"),
     _key("timed_out", np.bool_, "the time limit was reached"),
     _key("lane_changes", np.int64, "lane changes of the ego so far"),
+    _key("near_traffic_speed_mps", np.float64, "mean speed of the traffic near the ego so far; 0 without any"),
+    _key("min_speed_share", np.float64, "own mean speed over that of the traffic near, at most 1"),
     _key("infractions", np.int32, "counts so far, see INFRACTION_NAMES", len(INFRACTION_NAMES)),
     _key("reward_terms", np.float32, "terms of this step, see REWARD_TERM_NAMES", len(REWARD_TERM_NAMES)),
     _key("safety_intervened", np.bool_, "a safety layer changed this step's action"),
