@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gymnasium as gym
@@ -103,10 +104,34 @@ class TestDamage:
     def test_toys_refuse_other_toys(self) -> None:
         pendulum = make_vector_env("Pendulum-v1", 2)
         pendulum.reset(seed=0)
-        with pytest.raises(CheckpointError, match="isn't of 3"):
+        with pytest.raises(CheckpointError, match=r"\[2\], expected float64 \[3\]"):
             make_vector_env("Pendulum-v1", 3).restore(pendulum.snapshot())
         with pytest.raises(CheckpointError, match="PendulumEnv"):
             make_vector_env("MountainCarContinuous-v0", 2).restore(pendulum.snapshot())
+
+    @pytest.mark.parametrize(
+        ("part", "value"),
+        [("random", {"bit_generator": "seed"}), ("attributes", {"step": 1}), ("wrappers", []), ("id", None)],
+    )
+    def test_toys_refuse_doctored_state(self, part: str, value: Any) -> None:
+        env = make_vector_env("Pendulum-v1", 1)
+        env.reset(seed=0)
+        snapshot = env.snapshot()
+        plain = {**json.loads(snapshot["env0"].tobytes()), part: value}
+        doctored = np.frombuffer(json.dumps(plain).encode(), np.uint8)
+        with pytest.raises(CheckpointError, match="snapshot"):
+            env.restore({**snapshot, "env0": doctored})
+        with pytest.raises(CheckpointError, match="isn't readable"):
+            env.restore({**snapshot, "env0": doctored[:40]})
+        assert env.snapshot()["env0"].tobytes() == snapshot["env0"].tobytes()
+
+    def test_a_source_refuses_another_sources(self) -> None:
+        source = TransitionSource(make_vector_env("Pendulum-v1", 2))
+        source.reset(seed=0)
+        with pytest.raises(CheckpointError, match="due_reset"):
+            source.restore(source.env.snapshot())
+        with pytest.raises(CheckpointError, match=r"vector_rewards is missing"):
+            source.restore({"due_reset": np.zeros(2, np.bool_)})
 
 
 class TestWhatCantBeRestored:

@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
+from numpy.typing import NDArray
 from pydantic import Field
 
 from carla_online.config import Config
@@ -94,22 +95,34 @@ class ToyVectorEnv(SyncVectorEnv[Any, Any]):
         Raises:
             CheckpointError: The snapshot is of other environments.
         """
+        _require_arrays(snapshot, {f"vector{name}": getattr(self, name) for name in _VECTOR_ARRAYS})
+        if f"env{self.num_envs - 1}" not in snapshot or f"env{self.num_envs}" in snapshot:
+            raise CheckpointError(
+                f"the snapshot isn't of {self.num_envs} Gymnasium environments; make as many as it was taken from."
+            )
         states = []
-        for index in range(self.num_envs):
+        for index, env in enumerate(self.envs):
             prefix = f"env{index}."
-            plain = snapshot.get(f"env{index}")
-            if plain is None or f"env{self.num_envs}" in snapshot:
-                raise CheckpointError(
-                    f"the snapshot isn't of {self.num_envs} Gymnasium environments; make as many as it was taken from."
-                )
-            arrays = {name.removeprefix(prefix): snapshot[name] for name in snapshot if name.startswith(prefix)}
-            states.append((_read_plain(plain, self.envs[index]), arrays))
-        for env, (plain_state, arrays) in zip(self.envs, states, strict=True):
-            _put_state(env, plain_state, arrays)
+            names = [name for name in snapshot if name.startswith(prefix)]
+            arrays = {name.removeprefix(prefix): snapshot[name] for name in names}
+            states.append((_read_plain(snapshot[f"env{index}"], arrays, env), arrays))
+        for env, (plain, arrays) in zip(self.envs, states, strict=True):
+            _put_state(env, plain, arrays)
         for name in _VECTOR_ARRAYS:
             getattr(self, name)[...] = snapshot[f"vector{name}"]
         self._env_obs = [row.copy() for row in self._observations]
         return self._observations.copy()
+
+
+def _require_arrays(snapshot: Snapshot, expected: Snapshot) -> None:
+    for name, own in expected.items():
+        seen = snapshot.get(name)
+        if seen is None or seen.dtype != own.dtype or seen.shape != own.shape:
+            shown = "missing" if seen is None else f"{seen.dtype} {list(seen.shape)}"
+            raise CheckpointError(
+                f"the snapshot's {name} is {shown}, expected {own.dtype} {list(own.shape)}; "
+                f"restore it into environments made like those it was taken from."
+            )
 
 
 def _layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
@@ -150,16 +163,29 @@ def _state_of(env: gym.Env[Any, Any]) -> tuple[dict[str, Any], Snapshot]:
     return plain, arrays
 
 
-def _read_plain(packed: Any, env: gym.Env[Any, Any]) -> dict[str, Any]:
+def _read_plain(packed: NDArray[Any], arrays: Snapshot, env: gym.Env[Any, Any]) -> dict[str, Any]:
+    """Reads the JSON part and checks that it is one of `env`."""
+    *wrappers, core = _layers(env)
     try:
         plain: dict[str, Any] = json.loads(packed.tobytes())
-    except (AttributeError, ValueError) as error:
-        raise CheckpointError(f"the snapshot of {env} isn't readable: {error}") from error
-    *wrappers, core = _layers(env)
-    if plain.get("id") != type(core).__name__ or len(plain.get("wrappers", ())) != len(wrappers):
+        kind, numbers, attributes = plain["id"], plain["numbers"], plain["attributes"]
+        states, random = plain["wrappers"], plain["random"]
+        probe = type(core.np_random.bit_generator)()
+        probe.state = random
+        names = {*attributes, *arrays}
+        counts = [set(state) for state in states]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the snapshot of {env} isn't readable: {error!r}") from error
+    if kind != type(core).__name__ or counts != [set(_WRAPPER_STATE[type(layer)]) for layer in wrappers]:
         raise CheckpointError(
-            f"the snapshot is of {plain.get('id')!r} in {len(plain.get('wrappers', ()))} wrappers, not of {env}."
+            f"the snapshot is of {kind!r} in {len(states)} wrappers, not of {env} in {len(wrappers)}."
         )
+    # An attribute may be new, since some first appear in reset, but it mustn't hide a method.
+    hides = {name: getattr(type(core), name, None) for name in names}
+    wrong = [name for name, own in hides.items() if callable(own) or isinstance(own, property)]
+    wrong += [name for name in names if name in _NOT_STATE]
+    if wrong or not set(vars(core)) - _NOT_STATE <= names or not set(numbers) <= set(arrays):
+        raise CheckpointError(f"the snapshot of {env} holds the attributes {sorted(names)}, not this one's.")
     return plain
 
 
@@ -170,12 +196,11 @@ def _put_state(env: gym.Env[Any, Any], plain: dict[str, Any], arrays: Snapshot) 
     for name, array in arrays.items():
         setattr(core, name, array[()] if name in plain["numbers"] else array.copy())
     for layer, values in zip(wrappers, plain["wrappers"], strict=True):
-        for name in _WRAPPER_STATE[type(layer)]:
-            setattr(layer, name, values[name])
+        for name, value in values.items():
+            setattr(layer, name, value)
         if isinstance(layer, PassiveEnvChecker):
             # It compares each step with the one before, which a restored environment hasn't seen.
             for name in _CHECKS:
                 setattr(layer, name, True)
-    generator = np.random.Generator(getattr(np.random, plain["random"]["bit_generator"])())
-    generator.bit_generator.state = plain["random"]
-    core._np_random, core._np_random_seed = generator, plain["random_seed"]
+    core.np_random.bit_generator.state = plain["random"]
+    core._np_random_seed = plain["random_seed"]

@@ -23,7 +23,7 @@ from carla_online.envs import NAMESPACE, register_envs
 from carla_online.envs.contract import Capabilities, Snapshot, capabilities
 from carla_online.envs.toy import GymnasiumEnvConfig, ToyVectorEnv
 from carla_online.envs.world import WorldEnvConfig, WorldVectorEnv
-from carla_online.errors import CapabilityError, ConfigError
+from carla_online.errors import CapabilityError, CheckpointError, ConfigError
 
 EnvConfig = Annotated[WorldEnvConfig | GymnasiumEnvConfig, Field(discriminator="kind")]
 """The `env` section of a config: `kind: world` or `kind: gymnasium`."""
@@ -178,9 +178,14 @@ class TransitionSource:
             CheckpointError: The snapshot is of another environment.
         """
         self._require_exact_restore()
+        due = snapshot.get("due_reset")
+        if due is None or due.dtype != np.bool_ or due.shape != (self.num_envs,):
+            raise CheckpointError(
+                f"the snapshot has no due_reset of bool [{self.num_envs}]; it isn't one of this source."
+            )
         inner = {k.removeprefix(_ENV_PREFIX): v for k, v in snapshot.items() if k.startswith(_ENV_PREFIX)}
         observations = self.env.unwrapped.restore(inner)  # type: ignore[attr-defined]
-        self._due_reset = np.array(snapshot["due_reset"], np.bool_)
+        self._due_reset = due.copy()
         return self._flat(observations)
 
     def close(self) -> None:
