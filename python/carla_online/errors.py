@@ -60,6 +60,10 @@ class PolicyError(CarlaOnlineError, ValueError):
     """A policy or baseline breaks the policy contract."""
 
 
+class EvaluationError(CarlaOnlineError, ValueError):
+    """Results can't be read or compared: other routes, values that aren't numbers, damaged files."""
+
+
 class TrainingFrozen(CarlaOnlineError):
     """The stability guard rolled back too often and froze learning."""
 

@@ -1,0 +1,136 @@
+"""Runs one named episode in each row of a vector environment, with nothing lost at the ends.
+
+The environment doesn't reset by itself (autoreset mode `DISABLED`), so a row that has ended waits for the last one. The
+policy always sees all rows, ended ones with their last observation: a batch of constant size keeps a network's
+rounding, and so the result, the same from step to step.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from carla_online.envs.contract import capabilities
+from carla_online.envs.transitions import ActionScaling
+from carla_online.errors import ConfigError, EvaluationError, PolicyError
+from carla_online.evaluation.actor import Actor
+
+EnvFactory = Callable[[int], VectorEnv[Any, Any, Any]]
+"""Makes a vector environment of so many rows in autoreset mode `DISABLED`."""
+
+_LONGEST_EPISODE: Final = 200_000  # decisions; an environment that never ends an episode must not hang the caller
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeStep:
+    """All rows after one decision."""
+
+    actions: NDArray[np.float32]
+    """float32 [N, A] in [-1, 1], as the policy gave them."""
+    rewards: NDArray[np.float64]
+    """float64 [N]; 0 for rows that had ended before."""
+    driven: NDArray[np.bool_]
+    """bool [N]: rows this decision belongs to."""
+    ended: NDArray[np.bool_]
+    """bool [N]: rows whose episode ended with this decision."""
+    terminated: NDArray[np.bool_]
+    """bool [N]: of those, rows that ended by the task and not by a limit."""
+    info: dict[str, Any]
+    """The environment's info, batched."""
+
+
+class EpisodeBatch:
+    """One episode for each row of `env`.
+
+    Args:
+        env: A vector environment in autoreset mode `DISABLED`.
+        seeds: uint64 [N], the episode of each row.
+
+    Raises:
+        ConfigError: The environment resets by itself, or has another number of rows.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], seeds: NDArray[np.uint64]) -> None:
+        mode = env.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.DISABLED:
+            raise ConfigError(
+                f"evaluation needs an environment with autoreset_mode DISABLED, got {mode!r}; with another mode the "
+                "end of an episode can't be told from the begin of the next."
+            )
+        if env.num_envs != len(seeds):
+            raise ConfigError(f"the environment has {env.num_envs} rows for {len(seeds)} episodes.")
+        self._env = env
+        self._seeds = seeds
+        self._scale = ActionScaling(env.single_action_space)
+        self._named_episodes = capabilities(env).episode_seeds
+        self._can_wait = "active" in inspect.signature(env.step).parameters
+
+    def run(self, actor: Actor) -> Iterator[EpisodeStep]:
+        """Drives until every row has ended; yields after every decision.
+
+        Args:
+            actor: The policy.
+
+        Raises:
+            PolicyError: An action that isn't finite; names the episode.
+            EvaluationError: An episode that doesn't end.
+        """
+        obs, _ = self.reset()
+        running = np.ones(len(self._seeds), np.bool_)
+        for _ in range(_LONGEST_EPISODE):
+            actions = actor(_flat(obs))
+            self._require_finite(actions, running)
+            actions[~running] = 0.0
+            extra = {"active": running} if self._can_wait else {}
+            obs, rewards, terminated, truncated, info = self._env.step(self._scale(actions), **extra)
+            ended = np.logical_or(terminated, truncated) & running
+            yield EpisodeStep(
+                actions=actions,
+                rewards=np.where(running, np.asarray(rewards, np.float64), 0.0),
+                driven=running,
+                ended=ended,
+                terminated=np.asarray(terminated, np.bool_) & ended,
+                info=info,
+            )
+            running = running & ~ended
+            if not running.any():
+                return
+            if not self._can_wait:
+                obs = self._restart(np.logical_or(terminated, truncated), obs)
+        late = self._seeds[running].tolist()
+        raise EvaluationError(f"the episodes with the seeds {late} didn't end within {_LONGEST_EPISODE} decisions.")
+
+    def reset(self) -> tuple[Any, dict[str, Any]]:
+        """Begins the named episode in every row."""
+        if self._named_episodes:
+            return self._env.reset(options={"episode_seeds": self._seeds})
+        return self._env.reset(seed=self._seeds.tolist())
+
+    def _restart(self, rows: NDArray[np.bool_], obs: Any) -> Any:
+        # An ended row may not be stepped in mode DISABLED. Where the environment can't leave it out, it drives its own
+        # episode again, and nobody looks.
+        if not rows.any():
+            return obs
+        if self._named_episodes:
+            options = {"reset_mask": rows, "episode_seeds": self._seeds}
+            return self._env.reset(options=options)[0]
+        return self._env.reset(seed=self._seeds.tolist(), options={"reset_mask": rows})[0]
+
+    def _require_finite(self, actions: NDArray[np.float32], running: NDArray[np.bool_]) -> None:
+        bad = ~np.isfinite(actions).all(axis=1) & running
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise PolicyError(
+                f"the policy's action {actions[row].tolist()} in the episode with seed {self._seeds[row]} isn't finite."
+            )
+
+
+def _flat(obs: Any) -> NDArray[np.float32]:
+    array = np.asarray(obs, dtype=np.float32)
+    return array.reshape(len(array), -1)
