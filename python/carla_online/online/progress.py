@@ -1,0 +1,161 @@
+"""What a user sees while a run goes on: a live display on a terminal, a plain line every few seconds in a log."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+_LIVE_INTERVAL_S: Final = 0.25
+_LOG_INTERVAL_S: Final = 10.0
+_SPEED_SMOOTHING_S: Final = 10.0
+
+_SHOWN: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
+    ("score", ("rollout/episode_timed_driving_score", "rollout/timed_driving_score"), ".1f"),
+    ("return", ("rollout/episode_return",), ".1f"),
+    ("finished", ("rollout/episode_finished", "rollout/finished_share"), ".0%"),
+    ("entropy", ("train/entropy",), ".2f"),
+    ("KL to start", ("train/kl_to_initial", "train/kl_initial"), ".3f"),
+    ("Q", ("train/q_mean",), ".2f"),
+    ("rollbacks", ("train/guard_rollbacks",), ".0f"),
+    ("updates/s", ("time/updates_per_s",), ".0f"),
+)
+"""Label, the tags that can hold it (the first one found counts), and its format."""
+
+
+class Progress:
+    """Shows how far a run is; a context manager.
+
+    `update` may be called at every step: it draws four times a second at most, and writes a line every ten seconds
+    where the output isn't a terminal.
+
+    Args:
+        total_steps: Environment steps of the whole run.
+        console: Where to; the standard error stream if not given, so that a command's own output stays clean.
+        enabled: Without it nothing is shown.
+        clock: Seconds from any origin, never going back.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        console: Console | None = None,
+        *,
+        enabled: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = max(1, total_steps)
+        self._console = console or Console(stderr=True, soft_wrap=True)
+        self._is_enabled = enabled
+        self._clock = clock
+        self._live: Live | None = None
+        self._step = 0
+        self._values: dict[str, float] = {}
+        self._speed = _Speed()
+        self._shown_s = -math.inf
+
+    def __enter__(self) -> Progress:
+        if self._is_enabled and self._console.is_terminal:
+            self._live = Live(self._render(), console=self._console, auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self._is_enabled:
+            return
+        if self._live is not None:
+            self._live.update(self._render(), refresh=True)
+            self._live.stop()
+            self._live = None
+        elif self._step:
+            self._console.print(self._line(), markup=False, highlight=False)
+
+    def update(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes the newest figures and shows them when it is time.
+
+        Args:
+            step: Environment steps so far.
+            values: Newest metrics by tag.
+        """
+        self._step = step
+        if not self._is_enabled:
+            return
+        now_s = self._clock()
+        interval_s = _LIVE_INTERVAL_S if self._live is not None else _LOG_INTERVAL_S
+        if now_s - self._shown_s < interval_s:
+            return
+        self._shown_s = now_s
+        self._speed.add(now_s, step)
+        self._values = dict(values)
+        if self._live is not None:
+            self._live.update(self._render(), refresh=True)
+        else:
+            self._console.print(self._line(), markup=False, highlight=False)
+
+    def message(self, text: str) -> None:
+        """Shows a sentence that stays, above the display or as a line of its own."""
+        if self._is_enabled:
+            self._console.print(text, markup=False, highlight=False)
+
+    def _figures(self) -> list[tuple[str, str]]:
+        figures = [("env steps/s", f"{self._speed.per_s:,.0f}")] if self._speed.per_s > 0.0 else []
+        for label, tags, pattern in _SHOWN:
+            value = next((self._values[tag] for tag in tags if tag in self._values), None)
+            if value is not None:
+                figures.append((label, format(value, pattern) if math.isfinite(value) else "not a number"))
+        return figures
+
+    def _left(self) -> str:
+        if self._step >= self._total:
+            return "done"
+        if self._speed.per_s <= 0.0:
+            return "time left unknown"
+        return f"{_duration((self._total - self._step) / self._speed.per_s)} left"
+
+    def _line(self) -> str:
+        share = min(1.0, self._step / self._total)
+        figures = ", ".join(f"{label} {value}" for label, value in self._figures())
+        head = f"{self._step:,} of {self._total:,} env steps ({share:.0%}), {self._left()}"
+        return f"{head}; {figures}" if figures else head
+
+    def _render(self) -> Any:
+        head = Table.grid(padding=(0, 1), expand=True)
+        head.add_column(ratio=1)
+        head.add_column(justify="right", no_wrap=True)
+        counts = Text(f"{self._step:,} / {self._total:,} env steps  {self._left()}")
+        head.add_row(ProgressBar(total=self._total, completed=min(self._step, self._total)), counts)
+        figures = Text("   ").join(Text.assemble((f"{label} ", "dim"), value) for label, value in self._figures())
+        return Group(head, figures)
+
+
+class _Speed:
+    """Steps a second, smoothed over some seconds."""
+
+    def __init__(self) -> None:
+        self.per_s = 0.0
+        self._last: tuple[float, int] | None = None
+
+    def add(self, now_s: float, step: int) -> None:
+        if self._last is not None and now_s > self._last[0] and step >= self._last[1]:
+            elapsed_s = now_s - self._last[0]
+            newest = (step - self._last[1]) / elapsed_s
+            weight = 1.0 if self.per_s == 0.0 else 1.0 - math.exp(-elapsed_s / _SPEED_SMOOTHING_S)
+            self.per_s += weight * (newest - self.per_s)
+        self._last = (now_s, step)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60.0:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / 60.0)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
