@@ -104,7 +104,7 @@ class TestDamage:
     def test_toys_refuse_other_toys(self) -> None:
         pendulum = make_vector_env("Pendulum-v1", 2)
         pendulum.reset(seed=0)
-        with pytest.raises(CheckpointError, match=r"\[2\], expected float64 \[3\]"):
+        with pytest.raises(CheckpointError, match="isn't of 3"):
             make_vector_env("Pendulum-v1", 3).restore(pendulum.snapshot())
         with pytest.raises(CheckpointError, match="PendulumEnv"):
             make_vector_env("MountainCarContinuous-v0", 2).restore(pendulum.snapshot())
@@ -130,8 +130,11 @@ class TestDamage:
         source.reset(seed=0)
         with pytest.raises(CheckpointError, match="due_reset"):
             source.restore(source.env.snapshot())
-        with pytest.raises(CheckpointError, match=r"vector_rewards is missing"):
+        with pytest.raises(CheckpointError, match="isn't of 2"):
             source.restore({"due_reset": np.zeros(2, np.bool_)})
+        incomplete = {name: array for name, array in source.snapshot().items() if "rewards" not in name}
+        with pytest.raises(CheckpointError, match="vector_rewards is missing"):
+            source.restore(incomplete)
 
 
 class TestWhatCantBeRestored:

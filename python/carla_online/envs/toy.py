@@ -95,7 +95,6 @@ class ToyVectorEnv(SyncVectorEnv[Any, Any]):
         Raises:
             CheckpointError: The snapshot is of other environments.
         """
-        _require_arrays(snapshot, {f"vector{name}": getattr(self, name) for name in _VECTOR_ARRAYS})
         if f"env{self.num_envs - 1}" not in snapshot or f"env{self.num_envs}" in snapshot:
             raise CheckpointError(
                 f"the snapshot isn't of {self.num_envs} Gymnasium environments; make as many as it was taken from."
@@ -106,6 +105,7 @@ class ToyVectorEnv(SyncVectorEnv[Any, Any]):
             names = [name for name in snapshot if name.startswith(prefix)]
             arrays = {name.removeprefix(prefix): snapshot[name] for name in names}
             states.append((_read_plain(snapshot[f"env{index}"], arrays, env), arrays))
+        _require_arrays(snapshot, {f"vector{name}": getattr(self, name) for name in _VECTOR_ARRAYS})
         for env, (plain, arrays) in zip(self.envs, states, strict=True):
             _put_state(env, plain, arrays)
         for name in _VECTOR_ARRAYS:
