@@ -29,8 +29,8 @@ def pendulum_return_by_hand(seed):
 
 
 def test_returns_are_those_of_episodes_run_one_by_one():
-    returns = evaluate_returns(push_against_speed, "Pendulum-v1", episodes=5, seed=40)
-    assert returns.tolist() == pytest.approx([pendulum_return_by_hand(40 + index) for index in range(5)])
+    returns = evaluate_returns(push_against_speed, "Pendulum-v1", range(40, 45))
+    assert returns.episode_return.tolist() == pytest.approx([pendulum_return_by_hand(40 + index) for index in range(5)])
 
 
 class Countdown(gym.Env):
@@ -55,8 +55,8 @@ def countdowns(count, mode=gym.vector.AutoresetMode.DISABLED):
 
 def test_episodes_of_any_length_count_each_step_once():
     # 300 episodes are three batches; the shortest ends 299 steps before the longest.
-    returns = evaluate_returns(lambda obs: np.zeros((len(obs), 1)), countdowns, episodes=300, seed=1)
-    assert returns.tolist() == list(range(1, 301))
+    returns = evaluate_returns(lambda obs: np.zeros((len(obs), 1)), countdowns, range(1, 301))
+    assert returns.episode_return.tolist() == returns.episode_length.tolist() == list(range(1, 301))
 
 
 def test_an_environment_that_resets_by_itself_is_refused():
@@ -64,7 +64,7 @@ def test_an_environment_that_resets_by_itself_is_refused():
         return countdowns(count, gym.vector.AutoresetMode.NEXT_STEP)
 
     with pytest.raises(ConfigError, match="autoreset_mode DISABLED"):
-        evaluate_returns(push_against_speed, make, episodes=2)
+        evaluate_returns(push_against_speed, make, [1, 2])
 
 
 def test_an_action_that_is_no_number_names_its_episode():
@@ -72,7 +72,7 @@ def test_an_action_that_is_no_number_names_its_episode():
         return np.where(obs < 3.0, np.nan, 0.0)
 
     with pytest.raises(PolicyError, match="episode with seed 7"):
-        evaluate_returns(fails_late, countdowns, episodes=3, seed=7)
+        evaluate_returns(fails_late, countdowns, [7, 8, 9])
 
 
 def test_an_environment_without_scores_is_refused():
@@ -107,5 +107,5 @@ def test_torch_outputs_are_accepted():
 def test_no_episodes_are_refused():
     with pytest.raises(EvaluationError, match="nothing to drive"):
         evaluate_routes(push_against_speed, SuiteConfig(), np.array([], np.uint64))
-    with pytest.raises(EvaluationError, match="at least one episode"):
-        evaluate_returns(push_against_speed, "Pendulum-v1", episodes=0)
+    with pytest.raises(EvaluationError, match="nothing to run"):
+        evaluate_returns(push_against_speed, "Pendulum-v1", [])

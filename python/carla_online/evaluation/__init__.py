@@ -4,7 +4,7 @@ from carla_online.evaluation.actor import ActingPolicy, Actor, as_actor
 from carla_online.evaluation.compare import Criterion, Interval, Verdict, better, paired_interval
 from carla_online.evaluation.metric_rows import read_events, read_metrics
 from carla_online.evaluation.records import Evaluation, Role, evaluate, load_evaluation, load_evaluations
-from carla_online.evaluation.rollout import env_factory, evaluate_returns, evaluate_routes
+from carla_online.evaluation.rollout import ReturnTable, env_factory, evaluate_returns, evaluate_routes
 from carla_online.evaluation.suite import SuiteConfig
 from carla_online.evaluation.table import RouteSummary, RouteTable
 from carla_online.evaluation.trace import TraceRecorder, load_trace
@@ -13,6 +13,7 @@ __all__ = [
     "SuiteConfig",
     "RouteTable",
     "RouteSummary",
+    "ReturnTable",
     "evaluate_routes",
     "evaluate_returns",
     "env_factory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -34,6 +35,23 @@ _NEEDED_INFO: Final = (
     "infractions",
 )
 _COLLISION_COLUMNS: Final = [index for index, name in enumerate(INFRACTION_NAMES) if name.startswith("collision")]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReturnTable:
+    """Episode returns of a policy in any Gymnasium environment, one row an episode."""
+
+    seeds: NDArray[np.uint64]
+    """uint64 [R]."""
+    episode_return: NDArray[np.float64]
+    """float64 [R]: undiscounted sum of rewards."""
+    episode_length: NDArray[np.int64]
+    """int64 [R]: decisions."""
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(self.episode_return.mean())
 
 
 def env_factory(source: SuiteConfig | str | Mapping[str, Any]) -> EnvFactory:
@@ -91,41 +109,41 @@ def evaluate_routes(
 def evaluate_returns(
     policy: ActingPolicy | Callable[..., Any],
     source: SuiteConfig | EnvFactory | str | Mapping[str, Any],
-    *,
-    episodes: int,
-    seed: int = 0,
-) -> NDArray[np.float64]:
-    """Runs episodes of any Gymnasium environment with a continuous action, deterministically.
+    seeds: NDArray[np.uint64] | Sequence[int],
+) -> ReturnTable:
+    """Runs one episode for each seed in any Gymnasium environment with a continuous action, deterministically.
 
     Args:
-        policy: A policy, or a callable [N, D] to [N, A] with actions in [-1, 1]; they are scaled to the environment's
-            box.
+        policy: A policy, or a callable [N, D] to [N, A] with actions in [-1, 1]; they are scaled to the
+            environment's box.
         source: A Gymnasium id, an environment's config, a suite, or a function as in `evaluate_routes`.
-        episodes: How many, 1 or more.
-        seed: Seed of the first episode; the k-th has `seed + k`.
+        seeds: The episodes' seeds, 0 or more.
 
     Returns:
-        float64 [episodes]: undiscounted returns.
+        One row for each seed, in order.
 
     Raises:
-        EvaluationError: No episodes, or one that doesn't end.
+        EvaluationError: No seeds, or an episode that doesn't end.
         PolicyError: As in `evaluate_routes`.
     """
-    if episodes < 1 or seed < 0:
-        raise EvaluationError(f"give at least one episode and a seed of 0 or more, got {episodes} and {seed}.")
     actor = as_actor(policy)
     make = source if callable(source) else env_factory(source)
-    returns = []
-    for chunk in _chunks(np.arange(seed, seed + episodes, dtype=np.uint64)):
-        total = np.zeros(len(chunk))
+    wanted = np.asarray(seeds, np.uint64)
+    if wanted.size == 0:
+        raise EvaluationError("no seeds were given: there is nothing to run.")
+    returns, lengths = [], []
+    for chunk in _chunks(wanted):
+        total, steps = np.zeros(len(chunk)), np.zeros(len(chunk), np.int64)
         env = make(len(chunk))
         try:
             for step in EpisodeBatch(env, chunk).run(actor):
                 total += step.rewards
+                steps += step.driven
         finally:
             env.close()
         returns.append(total)
-    return np.concatenate(returns)
+        lengths.append(steps)
+    return ReturnTable(wanted, np.concatenate(returns), np.concatenate(lengths))
 
 
 def _chunks(seeds: NDArray[np.uint64]) -> list[NDArray[np.uint64]]:
