@@ -1,8 +1,418 @@
 //! Bindings of `carla-online-roads`.
 
+use carla_online_roads as roads;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
+use roads::{ElevationKnot, LaneIndex, RoadSpec, Segment};
+
+use crate::error::{ErrorClass, Fault};
+
+impl From<roads::Error> for Fault {
+    fn from(error: roads::Error) -> Self {
+        Fault::new(ErrorClass::Map, error.to_string())
+    }
+}
 
 /// Adds this file's classes and functions to the extension module.
-pub fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RoadMap>()?;
+    module.add_class::<Lane>()?;
+    module.add_class::<LaneSample>()?;
+    module.add_class::<LanePoint>()?;
+    module.add_class::<Markings>()?;
+    module.add_class::<Polyline>()?;
+    module.add_function(wrap_pyfunction!(write_road, module)?)
+}
+
+#[pyclass(frozen, module = "carla_online._native")]
+struct RoadMap(roads::RoadMap);
+
+impl RoadMap {
+    fn check(&self, lane: LaneIndex) -> PyResult<LaneIndex> {
+        let count = self.0.lanes().len();
+        if (lane as usize) < count {
+            return Ok(lane);
+        }
+        Err(PyIndexError::new_err(format!(
+            "lane index {lane} is out of range; the map has {count} lanes"
+        )))
+    }
+}
+
+#[pymethods]
+impl RoadMap {
+    #[staticmethod]
+    fn from_xodr(py: Python<'_>, text: &str) -> PyResult<Self> {
+        let map = py.detach(|| roads::RoadMap::parse(text));
+        Ok(Self(map.map_err(Fault::from)?))
+    }
+
+    #[getter]
+    fn xodr(&self) -> &str {
+        self.0.xodr()
+    }
+
+    #[getter]
+    fn content_hash(&self) -> u64 {
+        self.0.content_hash()
+    }
+
+    fn lanes(&self) -> Vec<Lane> {
+        self.0.lanes().iter().cloned().map(Lane).collect()
+    }
+
+    fn driving_lanes(&self) -> Vec<LaneIndex> {
+        self.0.driving_lanes().collect()
+    }
+
+    fn sample(&self, lane: LaneIndex, s_m: f32) -> PyResult<LaneSample> {
+        Ok(LaneSample(self.0.sample(self.check(lane)?, s_m)))
+    }
+
+    #[pyo3(signature = (x, y, z, *, yaw_rad=None))]
+    fn locate(&self, x: f32, y: f32, z: f32, yaw_rad: Option<f32>) -> Option<LanePoint> {
+        self.0.locate(x, y, z, yaw_rad).map(LanePoint)
+    }
+
+    #[pyo3(signature = (lane, x, y, *, near_s_m))]
+    fn project(&self, lane: LaneIndex, x: f32, y: f32, near_s_m: f32) -> PyResult<LanePoint> {
+        let place = self.0.project(self.check(lane)?, x, y, near_s_m);
+        Ok(LanePoint(place))
+    }
+
+    fn abreast(&self, lane: LaneIndex, s_m: f32, other: LaneIndex) -> PyResult<f32> {
+        Ok(self.0.abreast(self.check(lane)?, s_m, self.check(other)?))
+    }
+
+    fn station(&self, lane: LaneIndex, s_m: f32) -> PyResult<f32> {
+        Ok(self.0.station(self.check(lane)?, s_m))
+    }
+
+    fn at_station(&self, lane: LaneIndex, station_m: f32) -> PyResult<f32> {
+        Ok(self.0.at_station(self.check(lane)?, station_m))
+    }
+
+    fn advance(&self, lane: LaneIndex, s_m: f32, distance_m: f32) -> PyResult<Option<LanePoint>> {
+        let place = self.0.advance(self.check(lane)?, s_m, distance_m);
+        Ok(place.map(LanePoint))
+    }
+
+    fn half_width_to_edge(&self, lane: LaneIndex, s_m: f32) -> PyResult<(f32, f32)> {
+        Ok(self.0.half_width_to_edge(self.check(lane)?, s_m))
+    }
+
+    fn markings(&self, lane: LaneIndex, s_m: f32) -> PyResult<Markings> {
+        Ok(Markings(self.0.markings(self.check(lane)?, s_m)))
+    }
+
+    fn polylines(&self, py: Python<'_>, step_m: f32) -> Vec<Polyline> {
+        let lines = py.detach(|| self.0.polylines(step_m));
+        lines.into_iter().map(Polyline).collect()
+    }
+
+    fn __repr__(&self) -> String {
+        let driving = self.0.driving_lanes().count();
+        let (lanes, hash) = (self.0.lanes().len(), self.0.content_hash());
+        format!("RoadMap({lanes} lanes, {driving} driving, hash {hash:016x})")
+    }
+}
+
+#[pyclass(frozen, module = "carla_online._native")]
+struct Lane(roads::Lane);
+
+#[pymethods]
+impl Lane {
+    #[getter]
+    fn road_id(&self) -> u32 {
+        self.0.road_id
+    }
+
+    #[getter]
+    fn section(&self) -> u16 {
+        self.0.section
+    }
+
+    #[getter]
+    fn lane_id(&self) -> i32 {
+        self.0.lane_id
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.0.kind.name()
+    }
+
+    #[getter]
+    fn speed_limit_mps(&self) -> f32 {
+        self.0.speed_limit_mps
+    }
+
+    #[getter]
+    fn junction(&self) -> Option<u32> {
+        self.0.junction
+    }
+
+    #[getter]
+    fn length_m(&self) -> f32 {
+        self.0.length_m
+    }
+
+    #[getter]
+    fn left(&self) -> Option<LaneIndex> {
+        self.0.left
+    }
+
+    #[getter]
+    fn right(&self) -> Option<LaneIndex> {
+        self.0.right
+    }
+
+    #[getter]
+    fn may_change_left(&self) -> bool {
+        self.0.may_change_left
+    }
+
+    #[getter]
+    fn may_change_right(&self) -> bool {
+        self.0.may_change_right
+    }
+
+    #[getter]
+    fn left_mark(&self) -> &'static str {
+        self.0.left_mark.name()
+    }
+
+    #[getter]
+    fn right_mark(&self) -> &'static str {
+        self.0.right_mark.name()
+    }
+
+    #[getter]
+    fn successors(&self) -> Vec<LaneIndex> {
+        self.0.successors.clone()
+    }
+
+    #[getter]
+    fn predecessors(&self) -> Vec<LaneIndex> {
+        self.0.predecessors.clone()
+    }
+
+    #[getter]
+    fn section_start_m(&self) -> f32 {
+        self.0.section_start_m
+    }
+
+    #[getter]
+    fn section_end_m(&self) -> f32 {
+        self.0.section_end_m
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Lane(road {}, section {}, lane {}, {}, {:.2} m)",
+            self.0.road_id,
+            self.0.section,
+            self.0.lane_id,
+            self.0.kind.name(),
+            self.0.length_m
+        )
+    }
+}
+
+#[pyclass(frozen, module = "carla_online._native")]
+struct LaneSample(roads::LaneSample);
+
+#[pymethods]
+impl LaneSample {
+    #[getter]
+    fn x(&self) -> f32 {
+        self.0.pose.x
+    }
+
+    #[getter]
+    fn y(&self) -> f32 {
+        self.0.pose.y
+    }
+
+    #[getter]
+    fn z(&self) -> f32 {
+        self.0.pose.z
+    }
+
+    #[getter]
+    fn yaw_rad(&self) -> f32 {
+        self.0.pose.yaw_rad
+    }
+
+    #[getter]
+    fn curvature_per_m(&self) -> f32 {
+        self.0.curvature_per_m
+    }
+
+    #[getter]
+    fn width_m(&self) -> f32 {
+        self.0.width_m
+    }
+
+    fn __repr__(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
+
+#[pyclass(frozen, module = "carla_online._native")]
+struct LanePoint(roads::LanePoint);
+
+#[pymethods]
+impl LanePoint {
+    #[getter]
+    fn lane(&self) -> LaneIndex {
+        self.0.lane
+    }
+
+    #[getter]
+    fn s_m(&self) -> f32 {
+        self.0.s_m
+    }
+
+    #[getter]
+    fn lateral_m(&self) -> f32 {
+        self.0.lateral_m
+    }
+
+    fn __repr__(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
+
+#[pyclass(frozen, module = "carla_online._native")]
+struct Markings(roads::Markings);
+
+#[pymethods]
+impl Markings {
+    #[getter]
+    fn left(&self) -> &'static str {
+        self.0.left.name()
+    }
+
+    #[getter]
+    fn right(&self) -> &'static str {
+        self.0.right.name()
+    }
+
+    #[getter]
+    fn left_permits_change(&self) -> bool {
+        self.0.left_permits_change
+    }
+
+    #[getter]
+    fn right_permits_change(&self) -> bool {
+        self.0.right_permits_change
+    }
+
+    fn __repr__(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
+
+#[pyclass(frozen, module = "carla_online._native")]
+struct Polyline(roads::Polyline);
+
+#[pymethods]
+impl Polyline {
+    #[getter]
+    fn lane(&self) -> LaneIndex {
+        self.0.lane
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        match self.0.kind {
+            roads::PolylineKind::Centre => "centre",
+            roads::PolylineKind::LeftEdge => "left edge",
+            roads::PolylineKind::RightEdge => "right edge",
+        }
+    }
+
+    #[getter]
+    fn mark(&self) -> &'static str {
+        self.0.mark.name()
+    }
+
+    #[getter]
+    fn points(&self) -> Vec<(f32, f32, f32)> {
+        self.0.points.iter().map(|[x, y, z]| (*x, *y, *z)).collect()
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Polyline(lane {}, {}, {}, {} points)",
+            self.0.lane,
+            self.kind(),
+            self.mark(),
+            self.0.points.len()
+        )
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (
+    segments,
+    *,
+    lanes_forward = 1,
+    lanes_backward = 0,
+    lane_width_m = 3.5,
+    speed_limit_mps = 50.0 / 3.6,
+    shoulder_width_m = 0.0,
+    start = (0.0, 0.0, 0.0),
+    elevation = Vec::new(),
+))]
+#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+fn write_road(
+    segments: Vec<Vec<f64>>,
+    lanes_forward: u8,
+    lanes_backward: u8,
+    lane_width_m: f64,
+    speed_limit_mps: f64,
+    shoulder_width_m: f64,
+    start: (f64, f64, f64),
+    elevation: Vec<(f64, f64, f64)>,
+) -> PyResult<String> {
+    let spec = RoadSpec {
+        lanes_forward,
+        lanes_backward,
+        lane_width_m,
+        speed_limit_mps,
+        shoulder_width_m,
+        start,
+        segments: segments
+            .iter()
+            .map(|parts| segment(parts))
+            .collect::<PyResult<_>>()?,
+        elevation: elevation
+            .into_iter()
+            .map(|(s_m, z_m, grade)| ElevationKnot { s_m, z_m, grade })
+            .collect(),
+    };
+    Ok(spec.to_xodr().map_err(Fault::from)?)
+}
+
+/// (length), (length, curvature) or (length, curvature at the start, curvature at the end).
+fn segment(parts: &[f64]) -> PyResult<Segment> {
+    match *parts {
+        [length_m] => Ok(Segment::Line { length_m }),
+        [length_m, curvature_per_m] => Ok(Segment::Arc {
+            length_m,
+            curvature_per_m,
+        }),
+        [length_m, curvature_start_per_m, curvature_end_per_m] => Ok(Segment::Spiral {
+            length_m,
+            curvature_start_per_m,
+            curvature_end_per_m,
+        }),
+        _ => Err(PyValueError::new_err(format!(
+            "a segment has {} numbers; pass (length,), (length, curvature) or \
+             (length, curvature_start, curvature_end)",
+            parts.len()
+        ))),
+    }
 }

@@ -141,44 +141,53 @@ impl Grid {
             entries: [(0.0, 0.0, 0); MAX_CANDIDATES],
             count: 0,
         };
-        let mut headed = false;
+        let mut is_headed_met = false;
         for ring in 0..=self.columns.max(self.rows) {
             self.visit_ring(home, ring, |key| {
-                let is_headed =
-                    direction.is_none_or(|(cos, sin)| key.cos * cos + key.sin * sin > 0.0);
                 let distance = key.distance(point);
-                if is_headed && !headed && distance < HEADING_REACH_M + KEY_SLACK_M {
-                    headed = true;
+                let is_headed = key.is_headed(direction);
+                if is_headed && !is_headed_met && distance < HEADING_REACH_M + KEY_SLACK_M {
+                    is_headed_met = true;
                     candidates.count = 0;
                 }
-                if is_headed || !headed {
+                if is_headed || !is_headed_met {
                     candidates.offer(distance, key.s, key.lane);
                 }
             });
-            let seen = ring as f32 * self.cell;
-            let is_settled = headed || direction.is_none() || seen > HEADING_REACH_M + KEY_SLACK_M;
-            if is_settled && candidates.nearest() + KEY_SLACK_M <= seen {
+            let seen_m = ring as f32 * self.cell;
+            let is_settled =
+                is_headed_met || direction.is_none() || seen_m > HEADING_REACH_M + KEY_SLACK_M;
+            if is_settled && candidates.nearest() + KEY_SLACK_M <= seen_m {
                 break;
             }
         }
         best(map, point, &candidates)
     }
 
-    /// Calls for each key whose cell is `ring` cells away from `home`.
+    /// Calls for each key whose cell is `ring` cells away from `home`; ring 0 covers ring 1 too,
+    /// because a point beside a road always needs both and whole rows are contiguous.
     fn visit_ring(&self, home: (i32, i32), ring: i32, mut visit: impl FnMut(&Key)) {
-        let (top, bottom) = (home.1 - ring, home.1 + ring);
-        for row in top.max(0)..=bottom.min(self.rows - 1) {
-            let is_whole = row == top || row == bottom;
-            let stride = if is_whole || ring == 0 { 1 } else { 2 * ring };
-            let mut column = home.0 - ring;
-            while column <= home.0 + ring {
-                if (0..self.columns).contains(&column) {
-                    let index = self.index((column, row));
-                    let range = self.starts[index] as usize..self.starts[index + 1] as usize;
-                    self.keys[range].iter().for_each(&mut visit);
-                }
-                column += stride;
+        let reach = ring.max(1);
+        if ring == 1 {
+            return;
+        }
+        let (left, right) = (home.0 - reach, home.0 + reach);
+        for row in (home.1 - reach).max(0)..=(home.1 + reach).min(self.rows - 1) {
+            if ring == 0 || (row - home.1).abs() == reach {
+                self.visit_row(row, left, right, &mut visit);
+            } else {
+                self.visit_row(row, left, left, &mut visit);
+                self.visit_row(row, right, right, &mut visit);
             }
+        }
+    }
+
+    fn visit_row(&self, row: i32, from: i32, to: i32, visit: &mut impl FnMut(&Key)) {
+        let (from, to) = (from.max(0), to.min(self.columns - 1));
+        if from <= to {
+            let start = self.starts[self.index((from, row))] as usize;
+            let end = self.starts[self.index((to, row)) + 1] as usize;
+            self.keys[start..end].iter().for_each(visit);
         }
     }
 }
@@ -188,6 +197,10 @@ impl Key {
         let (dx, dy, dz) = (point[0] - self.x, point[1] - self.y, point[2] - self.z);
         (dx * dx + dy * dy + dz * dz).sqrt()
     }
+
+    fn is_headed(&self, direction: Option<(f32, f32)>) -> bool {
+        direction.is_none_or(|(cos, sin)| self.cos * cos + self.sin * sin > 0.0)
+    }
 }
 
 fn keys(baked: &Baked) -> Vec<Key> {
@@ -196,17 +209,21 @@ fn keys(baked: &Baked) -> Vec<Key> {
         if baked.lanes[lane as usize].kind != LaneKind::Driving {
             continue;
         }
-        let stride = ((KEY_STEP_M / track.step_m).floor() as usize).max(1);
-        let steps = track.steps as usize;
-        for at in (0..steps).step_by(stride).chain([steps]) {
-            let sample = &baked.samples[track.first as usize + at];
+        let samples = &baked.samples[track.first as usize..][..=track.steps as usize];
+        let mut next_s = f32::NEG_INFINITY;
+        for (at, sample) in samples.iter().enumerate() {
+            // The last sample that isn't too far from the last key, and the lane's end.
+            if samples.get(at + 1).is_some_and(|after| after.s <= next_s) {
+                continue;
+            }
+            next_s = sample.s + KEY_STEP_M;
             keys.push(Key {
                 x: sample.x,
                 y: sample.y,
                 z: sample.z,
                 cos: sample.cos,
                 sin: sample.sin,
-                s: at as f32 * track.step_m,
+                s: sample.s,
                 lane,
             });
         }

@@ -1,7 +1,7 @@
 //! Roads of a driving world: OpenDRIVE in, OpenDRIVE out, and a baked lane graph.
 //!
-//! [`RoadMap::parse`] reads OpenDRIVE text (hostile until checked), samples every lane at a
-//! uniform step and links the lanes into a graph. The result is immutable and answers the
+//! [`RoadMap::parse`] reads OpenDRIVE text (hostile until checked), samples every lane finely
+//! and links the lanes into a graph. The result is immutable and answers the
 //! questions of a simulation step (where am I, where does my lane go, who is beside me) without
 //! allocating. [`RoadSpec::to_xodr`] writes one road as OpenDRIVE that both this reader and
 //! CARLA 0.9.16 understand.

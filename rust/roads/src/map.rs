@@ -1,7 +1,7 @@
 //! The baked map and its queries.
 
 use crate::Error;
-use crate::bake::{self, Baked, Sample, Track};
+use crate::bake::{self, Baked, Sample};
 use crate::grid::Grid;
 use crate::lane::{Lane, LaneIndex, LaneKind, LanePoint, LaneSample, Markings, Pose};
 use crate::links;
@@ -26,8 +26,8 @@ pub struct RoadMap {
 impl RoadMap {
     /// Reads and bakes OpenDRIVE text.
     ///
-    /// Every lane is sampled at a uniform step of 0.5 m at most, finer where it curves so much
-    /// that a chord would leave it by more than 1 mm. Superelevation, objects and signals don't
+    /// Every lane is sampled at steps of 0.5 m at most, finer where it curves so much that a
+    /// chord would leave it by more than 1 mm, and wherever its curvature may jump. Superelevation, objects and signals don't
     /// take part; traffic drives on the right (lanes with negative ids run with their road),
     /// which are libcarla's rules too.
     ///
@@ -80,10 +80,8 @@ impl RoadMap {
 
     /// The lane's centre at a distance from its start, clamped to `[0, length]`.
     pub fn sample(&self, lane: LaneIndex, s_m: f32) -> LaneSample {
-        let track = self.track(lane);
-        let (index, part) = track.locate(s_m);
-        let (from, to) = self.step(track, index);
-        let (x, y) = position(from, to, track.step_m, part);
+        let (from, to, part) = self.at(lane, s_m);
+        let (x, y) = position(from, to, part);
         LaneSample {
             pose: Pose {
                 x,
@@ -109,16 +107,15 @@ impl RoadMap {
     /// one whose cross-section passes through the point. Beyond the lane's ends `s_m` stays at
     /// the end and `lateral_m` is measured from the end's tangent.
     pub fn project(&self, lane: LaneIndex, x: f32, y: f32, near_s_m: f32) -> LanePoint {
-        let track = self.track(lane);
-        let start = track.locate(near_s_m).0;
-        let (index, part) = self.foot(track, start, x, y);
-        let (from, to) = self.step(track, index);
-        let (centre_x, centre_y) = position(from, to, track.step_m, part);
+        let samples = self.samples(lane);
+        let (index, part) = foot(samples, self.step_at(lane, near_s_m), x, y);
+        let (from, to) = (&samples[index], &samples[index + 1]);
+        let (centre_x, centre_y) = position(from, to, part);
         let (cos, sin) = (mix(from.cos, to.cos, part), mix(from.sin, to.sin, part));
         let across = (y - centre_y) * cos - (x - centre_x) * sin;
         LanePoint {
             lane,
-            s_m: (index as f32 + part) * track.step_m,
+            s_m: mix(from.s, to.s, part),
             // The interpolated direction is a chord of the unit circle.
             lateral_m: across / (cos * cos + sin * sin).sqrt(),
         }
@@ -136,17 +133,29 @@ impl RoadMap {
             let pose = self.sample(lane, s_m).pose;
             return self.project(other, pose.x, pose.y, 0.0).s_m;
         }
-        let track = self.track(lane);
-        let (index, part) = track.locate(s_m);
-        let (near, far) = self.step(track, index);
-        let station = mix(near.station, far.station, part);
-        self.at_station(other, station)
+        self.within_section(other, self.section_offset(lane, s_m))
     }
 
-    /// Distance along a lane at which the road station (from the section's start) is reached.
-    fn at_station(&self, lane: LaneIndex, station: f32) -> f32 {
-        let track = self.track(lane);
-        let samples = self.samples(track);
+    /// The road station (metres along the road's reference line) beside a place on a lane.
+    pub fn station(&self, lane: LaneIndex, s_m: f32) -> f32 {
+        self.baked.lanes[lane as usize].section_start_m + self.section_offset(lane, s_m)
+    }
+
+    /// The place on a lane beside a road station, clamped to the lane: the inverse of
+    /// [`RoadMap::station`].
+    pub fn at_station(&self, lane: LaneIndex, station_m: f32) -> f32 {
+        let start = self.baked.lanes[lane as usize].section_start_m;
+        self.within_section(lane, station_m - start)
+    }
+
+    fn section_offset(&self, lane: LaneIndex, s_m: f32) -> f32 {
+        let (from, to, part) = self.at(lane, s_m);
+        mix(from.station, to.station, part)
+    }
+
+    /// Distance along a lane at which the station from the section's start is reached.
+    fn within_section(&self, lane: LaneIndex, station: f32) -> f32 {
+        let samples = self.samples(lane);
         let rises = self.baked.lanes[lane as usize].runs_with_road();
         let after = samples.partition_point(|sample| {
             if rises {
@@ -163,7 +172,7 @@ impl RoadMap {
         } else {
             (station - from.station) / span
         };
-        (index as f32 + part.clamp(0.0, 1.0)) * track.step_m
+        mix(from.s, to.s, part.clamp(0.0, 1.0))
     }
 
     /// The place a distance further along, through the first driving successor of each lane.
@@ -207,9 +216,7 @@ impl RoadMap {
     /// direction: this lane and the driving lanes of the same direction beside it. Shoulders
     /// and oncoming lanes don't belong to it.
     pub fn half_width_to_edge(&self, lane: LaneIndex, s_m: f32) -> (f32, f32) {
-        let track = self.track(lane);
-        let (index, part) = track.locate(s_m);
-        let (from, to) = self.step(track, index);
+        let (from, to, part) = self.at(lane, s_m);
         (
             mix(from.left_edge, to.left_edge, part),
             mix(from.right_edge, to.right_edge, part),
@@ -231,53 +238,71 @@ impl RoadMap {
         polyline::build(self, step_m)
     }
 
-    pub(crate) fn track(&self, lane: LaneIndex) -> &Track {
-        &self.baked.tracks[lane as usize]
-    }
-
-    pub(crate) fn samples(&self, track: &Track) -> &[Sample] {
+    /// The samples of a lane, two at least.
+    pub(crate) fn samples(&self, lane: LaneIndex) -> &[Sample] {
+        let track = &self.baked.tracks[lane as usize];
         &self.baked.samples[track.first as usize..][..=track.steps as usize]
     }
 
-    fn step(&self, track: &Track, index: usize) -> (&Sample, &Sample) {
-        let samples = &self.baked.samples[track.first as usize + index..][..2];
-        (&samples[0], &samples[1])
+    /// The step that contains a distance; clamped to the lane, NaN gives the start.
+    fn step_at(&self, lane: LaneIndex, s_m: f32) -> usize {
+        let track = &self.baked.tracks[lane as usize];
+        let samples = self.samples(lane);
+        // Casting saturates, and takes NaN to 0.
+        let bucket = ((s_m * track.buckets_per_m) as u32).min(track.steps);
+        let mut step = self.baked.buckets[(track.first + bucket) as usize] as usize;
+        // Rounding may have put a sample at a bucket's start into the bucket before.
+        while step > 0 && samples[step].s > s_m {
+            step -= 1;
+        }
+        while step + 2 < samples.len() && samples[step + 1].s <= s_m {
+            step += 1;
+        }
+        step
     }
 
-    /// Step and part of a step whose cross-section contains the point.
-    ///
-    /// `ahead` is how far the point lies ahead of a sample's cross-section. It falls from
-    /// positive to negative along the lane, so walking downhill brackets the sign change.
-    fn foot(&self, track: &Track, start: usize, x: f32, y: f32) -> (usize, f32) {
-        let samples = self.samples(track);
-        let last = samples.len() - 2;
-        let ahead = |at: usize| {
-            let sample = &samples[at];
-            (x - sample.x) * sample.cos + (y - sample.y) * sample.sin
-        };
-        let mut index = start;
-        let mut behind = ahead(index);
-        while behind < 0.0 {
-            if index == 0 {
-                return (0, 0.0);
-            }
-            index -= 1;
-            behind = ahead(index);
-        }
-        let mut beyond = ahead(index + 1);
-        while beyond >= 0.0 {
-            if index == last {
-                return (last, 1.0);
-            }
-            index += 1;
-            behind = beyond;
-            beyond = ahead(index + 1);
-        }
-        (
-            index,
-            root(&samples[index], &samples[index + 1], x, y, behind, beyond),
-        )
+    /// The samples around a distance, and the part of the step between them.
+    fn at(&self, lane: LaneIndex, s_m: f32) -> (&Sample, &Sample, f32) {
+        let step = self.step_at(lane, s_m);
+        let pair = &self.samples(lane)[step..step + 2];
+        let part = (s_m - pair[0].s) / (pair[1].s - pair[0].s);
+        let part = if part.is_nan() { 0.0 } else { part };
+        (&pair[0], &pair[1], part.clamp(0.0, 1.0))
     }
+}
+
+/// Step and part of a step whose cross-section contains the point.
+///
+/// `ahead` is how far the point lies ahead of a sample's cross-section. It falls from
+/// positive to negative along the lane, so walking downhill brackets the sign change.
+fn foot(samples: &[Sample], start: usize, x: f32, y: f32) -> (usize, f32) {
+    let last = samples.len() - 2;
+    let ahead = |at: usize| {
+        let sample = &samples[at];
+        (x - sample.x) * sample.cos + (y - sample.y) * sample.sin
+    };
+    let mut index = start;
+    let mut behind = ahead(index);
+    while behind < 0.0 {
+        if index == 0 {
+            return (0, 0.0);
+        }
+        index -= 1;
+        behind = ahead(index);
+    }
+    let mut beyond = ahead(index + 1);
+    while beyond >= 0.0 {
+        if index == last {
+            return (last, 1.0);
+        }
+        index += 1;
+        behind = beyond;
+        beyond = ahead(index + 1);
+    }
+    (
+        index,
+        root(&samples[index], &samples[index + 1], x, y, behind, beyond),
+    )
 }
 
 /// Where between two samples the interpolated cross-section passes through the point: the root
@@ -299,7 +324,8 @@ fn root(from: &Sample, to: &Sample, x: f32, y: f32, behind: f32, beyond: f32) ->
 }
 
 /// Cubic Hermite interpolation of the position with the samples' directions.
-fn position(from: &Sample, to: &Sample, step: f32, part: f32) -> (f32, f32) {
+fn position(from: &Sample, to: &Sample, part: f32) -> (f32, f32) {
+    let step = to.s - from.s;
     let rest = 1.0 - part;
     let far = part * part * (3.0 - 2.0 * part);
     let leave = step * part * rest * rest;
@@ -317,17 +343,11 @@ fn mix(from: f32, to: f32, part: f32) -> f32 {
 /// Into (-pi, pi].
 pub(crate) fn normalise(angle: f32) -> f32 {
     use std::f32::consts::{PI, TAU};
+    if angle > -PI && angle <= PI {
+        return angle;
+    }
     let turned = angle - TAU * libm::roundf(angle / TAU);
     if turned <= -PI { PI } else { turned.min(PI) }
-}
-
-impl Track {
-    /// Step and part of the step at a distance, both inside the lane; NaN gives the start.
-    pub fn locate(&self, s_m: f32) -> (usize, f32) {
-        let steps = (s_m * self.steps_per_m).max(0.0).min(self.steps as f32);
-        let index = (steps as u32).min(self.steps - 1);
-        (index as usize, steps - index as f32)
-    }
 }
 
 /// 64-bit FNV-1a. Source: Fowler, Noll and Vo, draft-eastlake-fnv.

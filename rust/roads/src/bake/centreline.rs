@@ -14,6 +14,8 @@ use crate::reader::{LaneModel, RoadModel, SectionModel};
 
 /// Coarsest interval of the arc-length table.
 const TABLE_STEP_M: f64 = 0.5;
+/// Two joints closer than this count as one: `f32` distances must tell samples apart.
+const MIN_PIECE_M: f64 = 0.02;
 /// Slower than this the centre line stands still: the inner side of a curve tighter than the
 /// lane's offset.
 const MIN_SPEED: f64 = 1e-6;
@@ -38,6 +40,8 @@ pub(super) struct Centreline<'a> {
 pub(super) struct Table {
     /// Station and arc length from the section's start, both ascending.
     rows: Vec<(f64, f64)>,
+    /// Arc lengths where curvature or lean may jump, with both ends: samples must lie there.
+    joints: Vec<f64>,
     pub length: f64,
     pub sharpest: f64,
 }
@@ -50,6 +54,33 @@ impl Table {
         let (from, to) = (self.rows[index - 1], self.rows[index]);
         let part = ((station - from.0) / (to.0 - from.0)).clamp(0.0, 1.0);
         from.1 + part * (to.1 - from.1)
+    }
+}
+
+impl Table {
+    /// Drops joints that lie too close together; the ends stay.
+    fn thin_joints(&mut self) {
+        let length = self.length;
+        let mut last = 0.0;
+        self.joints.retain(|joint| {
+            let is_end = *joint == 0.0 || *joint == length;
+            let is_kept = is_end || (joint - last >= MIN_PIECE_M && length - joint >= MIN_PIECE_M);
+            if is_kept {
+                last = *joint;
+            }
+            is_kept
+        });
+        self.joints.dedup();
+    }
+
+    /// Distances of the samples: every joint, and between two joints equal steps.
+    pub fn distances(&self, step: f64) -> impl Iterator<Item = f64> + '_ {
+        let pieces = self.joints.windows(2).flat_map(move |pair| {
+            let steps = ((pair[1] - pair[0]) / step).ceil().max(1.0);
+            let width = (pair[1] - pair[0]) / steps;
+            (0..steps as usize).map(move |i| pair[0] + i as f64 * width)
+        });
+        pieces.chain([self.length])
     }
 }
 
@@ -126,14 +157,14 @@ impl<'a> Centreline<'a> {
         let stations = self.breakpoints();
         let mut table = Table {
             rows: vec![(self.section.start, 0.0)],
+            joints: vec![0.0],
             length: 0.0,
             sharpest: 0.0,
         };
         for pair in stations.windows(2) {
             let intervals = ((pair[1] - pair[0]) / TABLE_STEP_M).ceil().max(1.0) as usize;
             if table.rows.len() + intervals > room.max(2) {
-                let limit = super::MAX_SAMPLES;
-                return Err(crate::reader::too_large("lane samples", limit + 1, limit));
+                return Err(super::too_many_samples());
             }
             let width = (pair[1] - pair[0]) / intervals as f64;
             for i in 0..intervals {
@@ -149,7 +180,9 @@ impl<'a> Centreline<'a> {
                 let motion = self.motion(middle, self.offset(middle));
                 table.sharpest = table.sharpest.max(motion.curvature.abs());
             }
+            table.joints.push(table.length);
         }
+        table.thin_joints();
         Ok(table)
     }
 
@@ -169,26 +202,28 @@ impl<'a> Centreline<'a> {
         stations
     }
 
-    /// Appends `steps + 1` samples at equal distances, in the road's direction.
+    /// Appends the samples at ascending distances, in the road's direction.
     pub fn sample(
         &self,
         table: &Table,
-        steps: usize,
+        distances: &[f64],
         samples: &mut Vec<Sample>,
     ) -> Result<(), Error> {
         let mut row = 1;
         let mut last_yaw = None;
-        for i in 0..=steps {
-            let distance = table.length * (i as f64 / steps as f64);
-            while row + 1 < table.rows.len() && table.rows[row].1 < distance {
+        for distance in distances {
+            while row + 1 < table.rows.len() && table.rows[row].1 < *distance {
                 row += 1;
             }
-            let station = self.station_of(distance, table.rows[row - 1], table.rows[row]);
+            let station = self.station_of(*distance, table.rows[row - 1], table.rows[row]);
             let mut sample = self.at(station, last_yaw)?;
-            if self.lane.id > 0 {
-                sample.curvature = -sample.curvature;
-            }
             last_yaw = Some(sample.yaw);
+            if self.lane.id > 0 {
+                sample.s = (table.length - distance) as f32;
+                sample.curvature = -sample.curvature;
+            } else {
+                sample.s = *distance as f32;
+            }
             samples.push(sample);
         }
         Ok(())
@@ -252,6 +287,7 @@ impl<'a> Centreline<'a> {
             sin: yaw_sin as f32,
             curvature: -motion.curvature as f32,
             width: width as f32,
+            s: 0.0,
             station: within as f32,
             left_edge: (0.5 * width + sum(&self.inward)) as f32,
             right_edge: (0.5 * width + sum(&self.outward)) as f32,

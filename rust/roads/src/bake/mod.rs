@@ -1,4 +1,4 @@
-//! From the file's model to lanes sampled at a uniform step along their own centre lines.
+//! From the file's model to lanes sampled along their own centre lines.
 
 mod centreline;
 
@@ -31,6 +31,8 @@ pub(crate) struct Sample {
     pub sin: f32,
     pub curvature: f32,
     pub width: f32,
+    /// Distance from the lane's driving start; the first is 0, the last the lane's length.
+    pub s: f32,
     /// Metres of the road's reference line from the section's start.
     pub station: f32,
     /// From the lane's centre to the edge of the same-direction driving surface.
@@ -38,14 +40,15 @@ pub(crate) struct Sample {
     pub right_edge: f32,
 }
 
-/// Where a lane's samples lie, and how to find one by distance.
+/// Where a lane's samples lie, and how to find one by distance without a search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Track {
     pub first: u32,
     /// Steps, one fewer than samples; at least 1.
     pub steps: u32,
-    pub step_m: f32,
-    pub steps_per_m: f32,
+    pub length: f32,
+    /// Buckets of equal length, as many as steps: each names the step that its start lies in.
+    pub buckets_per_m: f32,
 }
 
 /// All lanes of a map with their samples.
@@ -54,6 +57,8 @@ pub(crate) struct Baked {
     pub lanes: Vec<Lane>,
     pub tracks: Vec<Track>,
     pub samples: Vec<Sample>,
+    /// Parallel to `samples`: the step, counted in its lane, at the start of a bucket.
+    pub buckets: Vec<u32>,
     /// By lane: marks by distance along the driving direction, the first at zero.
     pub markings: Vec<Vec<(f32, Markings)>>,
     /// Position of a section's first lane, by road position and section.
@@ -88,27 +93,16 @@ fn bake_lane(
     let room = MAX_SAMPLES - baked.samples.len();
     let table = centreline.measure(room)?;
     let step = step_for(table.sharpest);
-    let steps = (table.length / step).ceil().max(1.0);
-    if steps.is_nan() || steps >= room as f64 {
-        return Err(crate::reader::too_large(
-            "lane samples",
-            MAX_SAMPLES + 1,
-            MAX_SAMPLES,
-        ));
+    let distances: Vec<f64> = table.distances(step).take(room.saturating_add(1)).collect();
+    if distances.len() > room {
+        return Err(too_many_samples());
     }
-    let steps = steps as usize;
     let first = baked.samples.len();
-    centreline.sample(&table, steps, &mut baked.samples)?;
+    centreline.sample(&table, &distances, &mut baked.samples)?;
     if lane.id > 0 {
         baked.samples[first..].reverse();
     }
-    let step_m = table.length / steps as f64;
-    baked.tracks.push(Track {
-        first: first as u32,
-        steps: steps as u32,
-        step_m: step_m as f32,
-        steps_per_m: (1.0 / step_m) as f32,
-    });
+    push_track(baked, first);
     let markings = markings(section, position, |station| {
         let along = table.distance(station);
         if lane.id > 0 {
@@ -126,6 +120,33 @@ fn bake_lane(
     ));
     baked.markings.push(markings);
     Ok(())
+}
+
+/// Indexes the samples from `first` on as one lane.
+fn push_track(baked: &mut Baked, first: usize) {
+    let samples = &baked.samples[first..];
+    let steps = samples.len() - 1;
+    let length = samples[steps].s;
+    let buckets_per_m = steps as f32 / length;
+    let mut step = 0;
+    for bucket in 0..=steps {
+        // A sample may fall on a bucket's start by rounding; the query walks forward from there.
+        let start = bucket as f32 / buckets_per_m;
+        while step + 1 < steps && samples[step + 1].s <= start {
+            step += 1;
+        }
+        baked.buckets.push(step as u32);
+    }
+    baked.tracks.push(Track {
+        first: first as u32,
+        steps: steps as u32,
+        length,
+        buckets_per_m,
+    });
+}
+
+pub(crate) fn too_many_samples() -> Error {
+    crate::reader::too_large("lane samples", MAX_SAMPLES + 1, MAX_SAMPLES)
 }
 
 fn step_for(sharpest_per_m: f64) -> f64 {
