@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 __version__: str
 
 # ---- roads ----
@@ -194,3 +197,130 @@ class RoadMap:
         """Give the marks on both edges of a lane at a distance from its start."""
     def polylines(self, step_m: float) -> list[Polyline]:
         """Give lane edges with their marks and centres of driving lanes, points at most `step_m` apart."""
+
+# ---- world ----
+
+class WorldBatch:
+    """Driving worlds of one configuration, stepped together; what they do is a function of seeds and actions alone.
+
+    N is `num_envs`, D `obs_dim`, K, J and I are the numbers of reward terms, infractions and info columns. Arrays must
+    be C-contiguous and of the type and shape given; outputs must be writable and may not share memory. The interpreter
+    is released while worlds are stepped or reset. Calls from several threads wait for each other.
+    """
+
+    obs_dim: int
+    """Number of observed values, 144."""
+
+    def __init__(self, *, num_envs: int, config: str, threads: int = 1) -> None:
+        """Make worlds that wait for their first reset.
+
+        Args:
+            num_envs: 1 to 65,536.
+            config: JSON; keys left out take the values of `default_config()`.
+            threads: 1 to 1024; results don't depend on it. With 1 everything runs in the calling thread.
+
+        Raises:
+            ConfigError: Not JSON, an unknown key, a wrong type, or values out of range (all of them at once).
+        """
+
+    @staticmethod
+    def layout() -> list[tuple[str, int, int, float, str]]:
+        """Return name, first value, number of values, scale and unit of every observed quantity.
+
+        An observed value is the quantity / scale, clipped to [-10, 10]. Names are `group/name` or `group/slot/name`.
+        """
+
+    @staticmethod
+    def reward_term_names() -> list[str]: ...
+    @staticmethod
+    def infraction_names() -> list[str]: ...
+    @staticmethod
+    def info_names() -> list[str]: ...
+    @staticmethod
+    def default_config() -> str:
+        """Return the default configuration as JSON, every key written out."""
+
+    @property
+    def num_envs(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def config(self) -> str:
+        """The configuration as JSON, every key written out."""
+
+    def reset(
+        self,
+        seeds: NDArray[np.uint64],
+        mask: NDArray[np.bool_] | None,
+        obs: NDArray[np.float32],
+        info: NDArray[np.float64],
+    ) -> None:
+        """Begin the episodes of `seeds`.
+
+        Args:
+            seeds: uint64 [N].
+            mask: bool [N], the worlds to reset; the rows of others aren't touched. None resets all.
+            obs: float32 [N, D], written.
+            info: float64 [N, I], written.
+
+        Raises:
+            MapError: A seed gives no road; nothing has changed.
+            TypeError, ValueError: An array is wrong; the message names it, what was seen and what is expected.
+        """
+
+    def step(
+        self,
+        actions: NDArray[np.float32],
+        obs: NDArray[np.float32],
+        reward_terms: NDArray[np.float32],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+        info: NDArray[np.float64],
+        infractions: NDArray[np.int32],
+        mask: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Make one decision in every world.
+
+        Args:
+            actions: float32 [N, 2], steer (positive right) and signed throttle/brake; clipped to [-1, 1].
+            obs: float32 [N, D], written.
+            reward_terms: float32 [N, K], written: of this decision, unscaled.
+            terminated: bool [N], written: the driving ended.
+            truncated: bool [N], written: the time was over.
+            info: float64 [N, I], written.
+            infractions: int32 [N, J], written: counts since the episode began.
+            mask: bool [N], the worlds to step; the rows of others aren't touched. None steps all.
+
+        Raises:
+            EpisodeEnded: A world was never reset or its episode has ended; `env` names it, nothing has changed.
+            ValueError: An action is NaN or infinite; nothing has changed.
+            TypeError, ValueError: An array is wrong.
+        """
+
+    def obs(self, env: int, obs: NDArray[np.float32]) -> None:
+        """Write the observation of one world into `obs` (float32 [D])."""
+
+    def snapshot(self, env: int) -> bytes:
+        """Return the episode of a world as bytes, for `restore` of the same build and configuration."""
+
+    def restore(self, env: int, snapshot: bytes | bytearray) -> None:
+        """Put the episode of a snapshot into a world; what follows is bit-equal.
+
+        Raises:
+            CheckpointError: Damaged, or of another build, configuration or map; nothing has changed.
+        """
+
+    def branch(self, source: int, targets: Sequence[int]) -> None:
+        """Copy the episode of one world into others."""
+
+    def state_hash(self, env: int) -> int:
+        """Return a 64-bit hash of a world's whole state."""
+
+    def xodr(self, env: int) -> str:
+        """Return the OpenDRIVE text of a world's road."""
+
+    def scene(self, env: int) -> dict[str, dict[str, list[float]]]:
+        """Return `ego` (one element) and `actors`: lists `x`, `y`, `yaw`, `half_length`, `half_width`, `speed`."""
+
+    def road(self, env: int) -> list[tuple[str, bytes]]:
+        """Return the road's lines: `edge`, `lane` or `route`, and float32 [P, 2] points in metres as bytes."""

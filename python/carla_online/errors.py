@@ -24,6 +24,10 @@ class SimulatorCrashed(SimulatorError):
     """A simulator's process ended."""
 
 
+class EpisodeEnded(CarlaOnlineError, RuntimeError):
+    """An environment was used before its first reset, or stepped after its episode ended."""
+
+
 class CapabilityError(CarlaOnlineError):
     """A trainer needs something that the environment's backend can't do."""
 

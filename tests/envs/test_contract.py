@@ -156,7 +156,8 @@ class TestVectorWorld:
             before = info["sim_time_s"][0]
             obs, _, terminated, _, info = env.step(np.float32([[1.0, 0.5], [0.0, 0.0]]))
         assert terminated.tolist() == info["_final_obs"].tolist() == info["_final_info"].tolist() == [True, False]
-        assert info["final_info"]["sim_time_s"][0] == pytest.approx(before + 0.1)
+        # An episode may end within a decision, after one of its simulation steps.
+        assert before < info["final_info"]["sim_time_s"][0] <= before + 0.1 + 1e-9
         assert info["final_info"]["_sim_time_s"].tolist() == [True, False]
         assert info["final_info"]["episode_seed"][0] == first_seed != info["episode_seed"][0]
         assert info["sim_time_s"][0] == 0.0

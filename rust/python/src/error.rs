@@ -14,6 +14,10 @@ pub enum ErrorClass {
     Config,
     /// `SimulatorError`
     Simulator,
+    /// `EpisodeEnded`
+    EpisodeEnded,
+    /// `CheckpointError`
+    Checkpoint,
     /// `MapError`
     Map,
     /// `ReplayError`
@@ -33,6 +37,8 @@ impl ErrorClass {
         match self {
             Self::Config => "ConfigError",
             Self::Simulator => "SimulatorError",
+            Self::EpisodeEnded => "EpisodeEnded",
+            Self::Checkpoint => "CheckpointError",
             Self::Map => "MapError",
             Self::Replay => "ReplayError",
             Self::SchemaMismatch => "SchemaMismatch",

@@ -1,1 +1,68 @@
-//! world
+//! The driving world: an ego, traffic, events, scores and observations on roads drawn from seeds.
+//!
+//! [`WorldBatch`] steps many environments of one [`WorldConfig`]; a [`World`] is one of them. Everything
+//! an episode does is a function of configuration, seed and actions, bit for bit, at any number of
+//! threads and however environments are split over batches: random numbers are functions of a counter
+//! ([`rng`]), transcendentals come from `libm`, nothing is global, nothing is hashed in memory order.
+//!
+//! The way of one decision: [`traffic`] decides and moves, the [`dynamics`] move the ego, [`events`]
+//! looks at what happened, [`reward`] and [`score`] put numbers on it, [`observe`](observe()) tells the
+//! policy. The observation builder knows transforms, boxes and the map only, so that it serves other
+//! simulators as well.
+//!
+//! ```
+//! use carla_online_world::{WorldBatch, WorldConfig, INFO, OBSERVATION_DIM};
+//!
+//! let mut batch = WorldBatch::new(WorldConfig::default(), 2, 1)?;
+//! let mut observations = vec![0.0; 2 * OBSERVATION_DIM];
+//! let mut info = vec![0.0; 2 * INFO.len()];
+//! batch.reset(&[7, 8], None, &mut observations, &mut info)?;
+//! let saved = batch.world(0)?.snapshot();
+//! batch.restore(1, &saved)?;
+//! assert_eq!(batch.world(0)?.state_hash(), batch.world(1)?.state_hash());
+//! # Ok::<(), carla_online_world::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod batch;
+mod config;
+mod course;
+pub mod dynamics;
+mod error;
+pub mod events;
+mod geometry;
+mod hash;
+mod info;
+mod observe;
+pub mod reward;
+pub mod rng;
+mod route;
+mod scene;
+pub mod score;
+mod snapshot;
+mod spawn;
+mod state;
+mod track;
+pub mod traffic;
+mod world;
+
+pub use batch::{MAX_ENVS, MAX_THREADS, StepOutputs, WorldBatch};
+pub use config::{
+    Dynamics, EgoConfig, IdmConfig, MAX_VEHICLES, MapConfig, TrafficConfig, WorldConfig,
+};
+pub use course::{Course, CourseBook};
+pub use error::{Error, SnapshotError};
+pub use geometry::{OrientedBox, wrap_angle};
+pub use info::{INFO, Info};
+pub use observe::{
+    ActorKind, ActorPose, ActorView, CLIP, EgoPose, Field, GROUPS, LightState, OBSERVATION_DIM,
+    Observation, SIGHT_M, Signals, Weather, layout, observe,
+};
+pub use reward::REWARD_TERMS;
+pub use route::{RoadOption, Route, RouteSegment};
+pub use scene::{SceneBox, SceneLine};
+pub use score::INFRACTIONS;
+pub use snapshot::{SNAPSHOT_VERSION, build_id};
+pub use state::{Ego, Ending, State, Tally};
+pub use track::track;
+pub use world::{Outcome, Setup, World};

@@ -1,0 +1,330 @@
+//! Many environments of one configuration, stepped together.
+//!
+//! Environments share nothing that is written, so threads take contiguous ranges and results don't
+//! depend on how many there are.
+
+use std::sync::Arc;
+use std::thread;
+
+use crate::config::WorldConfig;
+use crate::error::Error;
+use crate::info::INFO;
+use crate::observe::{ActorPose, OBSERVATION_DIM, Observation};
+use crate::reward::REWARD_TERMS;
+use crate::score::INFRACTIONS;
+use crate::world::{Outcome, Setup, World};
+
+/// Most environments in one batch.
+pub const MAX_ENVS: usize = 1 << 16;
+/// Most threads of one batch.
+pub const MAX_THREADS: usize = 1024;
+
+/// Where a batch writes the results of a step: row-major, one row for each environment.
+#[derive(Debug)]
+pub struct StepOutputs<'a> {
+    /// `[N, OBSERVATION_DIM]`.
+    pub observations: &'a mut [f32],
+    /// `[N, REWARD_TERMS.len()]`.
+    pub reward_terms: &'a mut [f32],
+    /// `[N]`.
+    pub terminated: &'a mut [bool],
+    /// `[N]`.
+    pub truncated: &'a mut [bool],
+    /// `[N, INFO.len()]`.
+    pub info: &'a mut [f64],
+    /// `[N, INFRACTIONS.len()]`.
+    pub infractions: &'a mut [i32],
+}
+
+/// Everything one environment is stepped with: its rows of every array.
+struct Row<'a> {
+    world: &'a mut World,
+    action: [f32; 2],
+    observation: &'a mut Observation,
+    reward_terms: &'a mut [f32],
+    terminated: &'a mut bool,
+    truncated: &'a mut bool,
+    info: &'a mut [f64],
+    infractions: &'a mut [i32],
+}
+
+/// A batch of environments.
+#[derive(Debug)]
+pub struct WorldBatch {
+    setup: Arc<Setup>,
+    worlds: Vec<Option<World>>,
+    threads: usize,
+}
+
+impl WorldBatch {
+    /// A batch in which no environment has been reset yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for values out of range, [`Error::Count`] for an impossible size.
+    pub fn new(config: WorldConfig, num_envs: usize, threads: usize) -> Result<Self, Error> {
+        let within = |name, seen: usize, limit| {
+            if (1..=limit).contains(&seen) {
+                Ok(())
+            } else {
+                Err(Error::Count { name, seen, limit })
+            }
+        };
+        within("num_envs", num_envs, MAX_ENVS)?;
+        within("threads", threads, MAX_THREADS)?;
+        let setup = Arc::new(Setup::new(config)?);
+        Ok(Self {
+            setup,
+            worlds: (0..num_envs).map(|_| None).collect(),
+            threads,
+        })
+    }
+
+    /// Number of environments.
+    pub fn num_envs(&self) -> usize {
+        self.worlds.len()
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &WorldConfig {
+        &self.setup.config
+    }
+
+    /// One environment.
+    ///
+    /// # Errors
+    /// [`Error::EnvIndex`], or [`Error::NotReset`] before its first reset.
+    pub fn world(&self, env: usize) -> Result<&World, Error> {
+        let num_envs = self.num_envs();
+        let slot = self
+            .worlds
+            .get(env)
+            .ok_or(Error::EnvIndex { env, num_envs })?;
+        slot.as_ref().ok_or(Error::NotReset { env })
+    }
+
+    /// Starts new episodes where `mask` says so (everywhere without one). Nothing changes on error.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for wrong sizes, [`Error::Map`] if a seed gives no road.
+    pub fn reset(
+        &mut self,
+        seeds: &[u64],
+        mask: Option<&[bool]>,
+        observations: &mut [f32],
+        info: &mut [f64],
+    ) -> Result<(), Error> {
+        let count = self.num_envs();
+        length("seeds", seeds.len(), count)?;
+        self.check_mask(mask)?;
+        length("obs", observations.len(), count * OBSERVATION_DIM)?;
+        length("info", info.len(), count * INFO.len())?;
+        let chosen: Vec<usize> = (0..count)
+            .filter(|&env| mask.is_none_or(|mask| mask[env]))
+            .collect();
+        let fresh = self.draw(&chosen, seeds)?;
+        let mut actors = Vec::new();
+        for (&env, world) in chosen.iter().zip(fresh) {
+            world.observe(&mut actors, row(observations, env));
+            info[env * INFO.len()..][..INFO.len()].copy_from_slice(&world.info(0.0));
+            self.worlds[env] = Some(world);
+        }
+        Ok(())
+    }
+
+    /// New worlds for the chosen environments; drawing roads is what a reset spends its time on.
+    fn draw(&self, chosen: &[usize], seeds: &[u64]) -> Result<Vec<World>, Error> {
+        let setup = &self.setup;
+        let build = |part: &[usize]| -> Result<Vec<World>, Error> {
+            part.iter()
+                .map(|&env| World::reset(Arc::clone(setup), seeds[env]))
+                .collect()
+        };
+        let share = chosen.len().div_ceil(self.threads).max(1);
+        if chosen.len() <= share {
+            return build(chosen);
+        }
+        let parts: Vec<Result<Vec<World>, Error>> = thread::scope(|scope| {
+            let handles: Vec<_> = chosen
+                .chunks(share)
+                .map(|part| scope.spawn(move || build(part)))
+                .collect();
+            handles
+                .into_iter()
+                .map(|handle| handle.join().unwrap_or(Err(Error::Thread)))
+                .collect()
+        });
+        let mut worlds = Vec::with_capacity(chosen.len());
+        for part in parts {
+            worlds.extend(part?);
+        }
+        Ok(worlds)
+    }
+
+    /// Makes one decision in every environment that `mask` names (in all without one).
+    ///
+    /// Rows of other environments aren't touched. Nothing changes when the arguments are refused.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::Action`] for NaN or infinite actions, [`Error::NotReset`],
+    /// [`Error::Ended`].
+    pub fn step(
+        &mut self,
+        actions: &[f32],
+        mask: Option<&[bool]>,
+        out: StepOutputs,
+    ) -> Result<(), Error> {
+        self.check_step(actions, mask, &out)?;
+        let mut rows = Vec::with_capacity(self.worlds.len());
+        let columns = self
+            .worlds
+            .iter_mut()
+            .zip(actions.chunks_exact(2))
+            .zip(out.observations.as_chunks_mut::<OBSERVATION_DIM>().0)
+            .zip(out.reward_terms.chunks_exact_mut(REWARD_TERMS.len()))
+            .zip(out.terminated.iter_mut().zip(out.truncated))
+            .zip(out.info.chunks_exact_mut(INFO.len()))
+            .zip(out.infractions.chunks_exact_mut(INFRACTIONS.len()));
+        for (env, column) in columns.enumerate() {
+            let (
+                (((((slot, action), observation), reward_terms), (terminated, truncated)), info),
+                infractions,
+            ) = column;
+            if let Some(world) = slot.as_mut().filter(|_| mask.is_none_or(|mask| mask[env])) {
+                let action = [action[0], action[1]];
+                rows.push(Row {
+                    world,
+                    action,
+                    observation,
+                    reward_terms,
+                    terminated,
+                    truncated,
+                    info,
+                    infractions,
+                });
+            }
+        }
+        step_rows(rows, self.threads)
+    }
+
+    fn check_step(
+        &self,
+        actions: &[f32],
+        mask: Option<&[bool]>,
+        out: &StepOutputs,
+    ) -> Result<(), Error> {
+        let count = self.num_envs();
+        length("actions", actions.len(), 2 * count)?;
+        self.check_mask(mask)?;
+        length("obs", out.observations.len(), count * OBSERVATION_DIM)?;
+        length(
+            "reward_terms",
+            out.reward_terms.len(),
+            count * REWARD_TERMS.len(),
+        )?;
+        length("terminated", out.terminated.len(), count)?;
+        length("truncated", out.truncated.len(), count)?;
+        length("info", out.info.len(), count * INFO.len())?;
+        length(
+            "infractions",
+            out.infractions.len(),
+            count * INFRACTIONS.len(),
+        )?;
+        for env in (0..count).filter(|&env| mask.is_none_or(|mask| mask[env])) {
+            if self.world(env)?.has_ended() {
+                return Err(Error::Ended { env });
+            }
+            for (column, &value) in actions[2 * env..2 * env + 2].iter().enumerate() {
+                if !value.is_finite() {
+                    return Err(Error::Action { env, column, value });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_mask(&self, mask: Option<&[bool]>) -> Result<(), Error> {
+        mask.map_or(Ok(()), |mask| length("mask", mask.len(), self.num_envs()))
+    }
+
+    /// Puts the episode of a snapshot into an environment. Nothing changes on error.
+    ///
+    /// # Errors
+    /// As [`World::restore`], and [`Error::EnvIndex`].
+    pub fn restore(&mut self, env: usize, bytes: &[u8]) -> Result<(), Error> {
+        let num_envs = self.num_envs();
+        let slot = self
+            .worlds
+            .get_mut(env)
+            .ok_or(Error::EnvIndex { env, num_envs })?;
+        *slot = Some(World::restore(
+            Arc::clone(&self.setup),
+            bytes,
+            slot.as_ref(),
+        )?);
+        Ok(())
+    }
+
+    /// Copies the episode of one environment into others: they go on from the same state.
+    ///
+    /// # Errors
+    /// [`Error::EnvIndex`] or [`Error::NotReset`]; nothing changes then.
+    pub fn branch(&mut self, source: usize, targets: &[usize]) -> Result<(), Error> {
+        let world = self.world(source)?.clone();
+        let num_envs = self.num_envs();
+        if let Some(&env) = targets.iter().find(|&&env| env >= num_envs) {
+            return Err(Error::EnvIndex { env, num_envs });
+        }
+        for &target in targets {
+            self.worlds[target] = Some(world.clone());
+        }
+        Ok(())
+    }
+}
+
+fn length(name: &'static str, seen: usize, expected: usize) -> Result<(), Error> {
+    if seen == expected {
+        Ok(())
+    } else {
+        Err(Error::Length {
+            name,
+            seen,
+            expected,
+        })
+    }
+}
+
+/// One environment's row of the observations; `length` has been checked.
+fn row(observations: &mut [f32], env: usize) -> &mut Observation {
+    &mut observations.as_chunks_mut::<OBSERVATION_DIM>().0[env]
+}
+
+fn step_rows(mut rows: Vec<Row>, threads: usize) -> Result<(), Error> {
+    let share = rows.len().div_ceil(threads).max(1);
+    if rows.len() <= share {
+        step_range(&mut rows);
+        return Ok(());
+    }
+    thread::scope(|scope| {
+        let handles: Vec<_> = rows
+            .chunks_mut(share)
+            .map(|part| scope.spawn(move || step_range(part)))
+            .collect();
+        handles
+            .into_iter()
+            .try_for_each(|handle| handle.join().map_err(|_| Error::Thread))
+    })
+}
+
+fn step_range(rows: &mut [Row]) {
+    let mut actors: Vec<ActorPose> = Vec::new();
+    for row in rows {
+        let outcome: Outcome = row.world.step(row.action);
+        row.world.observe(&mut actors, row.observation);
+        row.reward_terms.copy_from_slice(&outcome.reward_terms);
+        *row.terminated = outcome.terminated;
+        *row.truncated = outcome.truncated;
+        row.info
+            .copy_from_slice(&row.world.info(outcome.progress_m));
+        row.infractions.copy_from_slice(&outcome.infractions);
+    }
+}

@@ -1,0 +1,43 @@
+//! Collects every value that is out of range, so that a user mends a file in one go.
+
+use crate::error::Error;
+
+#[derive(Debug, Default)]
+pub(super) struct Check {
+    problems: Vec<String>,
+}
+
+impl Check {
+    /// A number in [low, high]; NaN never is.
+    pub(super) fn value(&mut self, key: &str, value: f64, low: f64, high: f64) {
+        if !(value >= low && value <= high) {
+            self.problems
+                .push(format!("{key} is {value}, must lie in [{low}, {high}]"));
+        }
+    }
+
+    /// A whole number in low..=high.
+    pub(super) fn count(&mut self, key: &str, value: u32, low: u32, high: u32) {
+        if !(low..=high).contains(&value) {
+            self.problems
+                .push(format!("{key} is {value}, must lie in {low}..={high}"));
+        }
+    }
+
+    /// A pair (from, to) in order, both in [low, high].
+    pub(super) fn range(&mut self, key: &str, [from, to]: [f64; 2], low: f64, high: f64) {
+        if !(from >= low && to <= high && from <= to) {
+            self.problems.push(format!(
+                "{key} is [{from}, {to}], must be a pair in ascending order in [{low}, {high}]"
+            ));
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<(), Error> {
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Config(self.problems))
+        }
+    }
+}

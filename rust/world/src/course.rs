@@ -1,0 +1,212 @@
+//! The road of an episode, drawn from its seed: specification, OpenDRIVE text, baked map, route.
+
+use std::sync::{Arc, OnceLock};
+
+use carla_online_roads::{LaneIndex, RoadMap, RoadSpec, Segment};
+
+use crate::config::{MapConfig, WorldConfig};
+use crate::error::Error;
+use crate::rng::{Purpose, Stream};
+use crate::route::Route;
+
+/// How far the road may turn away from its first direction, radians: below a right angle it can't
+/// come back to itself.
+const LARGEST_HEADING_RAD: f64 = 1.2;
+
+/// A baked road with the route along it. Immutable and shared by every episode that drives it.
+#[derive(Debug)]
+pub struct Course {
+    /// The map.
+    pub map: RoadMap,
+    /// Its driving lanes from the leftmost to the rightmost, as the driver sees them.
+    pub lanes: Vec<LaneIndex>,
+    /// The lane along which stations are measured.
+    pub reference: LaneIndex,
+    /// Where the route starts on the reference lane, metres.
+    pub start_s_m: f32,
+    /// The route.
+    pub route: Route,
+}
+
+impl Course {
+    /// Draws a course; the same configuration and seed give the same bytes of OpenDRIVE.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the road layer refuses it, [`Error::Lanes`] if it reads back other lanes.
+    pub fn draw(map: &MapConfig, seed: u64) -> Result<Self, Error> {
+        let mut stream = Stream::new(seed, Purpose::MapShape, 0, 0);
+        let length_m = stream.between(map.length_m);
+        let spec = road_spec(map, length_m, &mut stream);
+        let failed = |source| Error::Map { seed, source };
+        let baked = RoadMap::parse(&spec.to_xodr().map_err(failed)?).map_err(failed)?;
+        Self::on_road(
+            baked,
+            usize::from(map.lanes),
+            map.run_in_m as f32,
+            length_m as f32,
+            seed,
+        )
+    }
+
+    fn on_road(
+        map: RoadMap,
+        expected: usize,
+        start_s_m: f32,
+        length_m: f32,
+        seed: u64,
+    ) -> Result<Self, Error> {
+        let leftmost = map
+            .driving_lanes()
+            .find(|&lane| map.lanes()[lane as usize].left.is_none());
+        let mut lanes = Vec::with_capacity(expected);
+        let mut next = leftmost;
+        while let Some(lane) = next.filter(|_| lanes.len() < 2 * expected) {
+            lanes.push(lane);
+            next = map.lanes()[lane as usize].right;
+        }
+        if lanes.len() != expected {
+            return Err(Error::Lanes {
+                seed,
+                seen: lanes.len(),
+                expected,
+            });
+        }
+        let reference = lanes[expected / 2];
+        let route = Route::along_lane(reference, start_s_m, start_s_m + length_m);
+        Ok(Self {
+            map,
+            lanes,
+            reference,
+            start_s_m,
+            route,
+        })
+    }
+
+    /// The place of a lane among the lanes abreast, 0 for the leftmost.
+    pub fn rank(&self, lane: LaneIndex) -> Option<usize> {
+        self.lanes.iter().position(|&other| other == lane)
+    }
+
+    /// The station of a place on any lane, 0 at the start of the route.
+    pub fn station(&self, lane: LaneIndex, s_m: f32) -> f32 {
+        let s_m = if lane == self.reference {
+            s_m
+        } else {
+            self.map.abreast(lane, s_m, self.reference)
+        };
+        s_m - self.start_s_m
+    }
+
+    /// The place on a lane that lies abreast of a station.
+    pub fn at_station(&self, lane: LaneIndex, station_m: f32) -> f32 {
+        self.map
+            .abreast(self.reference, station_m + self.start_s_m, lane)
+    }
+}
+
+/// Gives courses to episodes, and keeps those that several episodes share.
+///
+/// Which course an episode gets depends on its seed and the configuration alone, never on what was
+/// drawn before.
+#[derive(Debug)]
+pub struct CourseBook {
+    variants: Vec<OnceLock<Arc<Course>>>,
+}
+
+impl CourseBook {
+    /// A book for one configuration.
+    pub fn new(config: &WorldConfig) -> Self {
+        Self {
+            variants: (0..config.map.map_variants)
+                .map(|_| OnceLock::new())
+                .collect(),
+        }
+    }
+
+    /// The course of an episode.
+    ///
+    /// # Errors
+    /// As [`Course::draw`].
+    pub fn course(&self, config: &WorldConfig, seed: u64) -> Result<Arc<Course>, Error> {
+        if self.variants.is_empty() {
+            return Course::draw(&config.map, seed).map(Arc::new);
+        }
+        let variant = Stream::new(seed, Purpose::MapVariant, 0, 0).below(config.map.map_variants);
+        let slot = &self.variants[variant as usize];
+        if let Some(course) = slot.get() {
+            return Ok(Arc::clone(course));
+        }
+        let drawn = Arc::new(Course::draw(&config.map, u64::from(variant))?);
+        Ok(Arc::clone(slot.get_or_init(|| drawn)))
+    }
+}
+
+fn road_spec(map: &MapConfig, length_m: f64, stream: &mut Stream) -> RoadSpec {
+    // Some tens of centimetres more keep every length off the round numbers on which libcarla's
+    // `next_until_lane_end` fails.
+    let total_m = map.run_in_m + length_m + map.run_out_m + stream.between([0.11, 0.39]);
+    let curved = stream.unit() < map.curved_share;
+    let segments = if curved {
+        bends(map, total_m, stream)
+    } else {
+        vec![Segment::Line { length_m: total_m }]
+    };
+    RoadSpec {
+        lanes_forward: map.lanes,
+        lanes_backward: 0,
+        lane_width_m: map.lane_width_m,
+        speed_limit_mps: map.speed_limit_mps,
+        segments,
+        ..RoadSpec::default()
+    }
+}
+
+/// A chain of line, spiral, arc, spiral; line, ... of exactly `total_m`.
+fn bends(map: &MapConfig, total_m: f64, stream: &mut Stream) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let mut left_m = total_m;
+    let mut heading_rad = 0.0_f64;
+    loop {
+        let line_m = stream.between([20.0, 90.0]);
+        let [widest, tightest] = [1.0 / map.curve_radius_m[1], 1.0 / map.curve_radius_m[0]];
+        let curvature = stream.between([widest, tightest]);
+        // A tight bend gets shorter spirals, so that it still fits between the two headings.
+        let spiral_m = stream.between([25.0, 50.0]).min(0.35 / curvature);
+        let turn_rad = stream
+            .between([0.25, 0.9])
+            .max(curvature * (spiral_m + 10.0));
+        let arc_m = turn_rad / curvature - spiral_m;
+        let coin = if stream.unit() < 0.5 { 1.0 } else { -1.0 };
+        let sign = if (heading_rad + coin * turn_rad).abs() > LARGEST_HEADING_RAD {
+            -coin
+        } else {
+            coin
+        };
+        let bend_m = 2.0 * spiral_m + arc_m;
+        let heads_back = (heading_rad + sign * turn_rad).abs() <= LARGEST_HEADING_RAD;
+        if line_m + bend_m + 5.0 > left_m || !heads_back {
+            segments.push(Segment::Line { length_m: left_m });
+            return segments;
+        }
+        let peak = sign * curvature;
+        segments.extend([
+            Segment::Line { length_m: line_m },
+            Segment::Spiral {
+                length_m: spiral_m,
+                curvature_start_per_m: 0.0,
+                curvature_end_per_m: peak,
+            },
+            Segment::Arc {
+                length_m: arc_m,
+                curvature_per_m: peak,
+            },
+            Segment::Spiral {
+                length_m: spiral_m,
+                curvature_start_per_m: peak,
+                curvature_end_per_m: 0.0,
+            },
+        ]);
+        left_m -= line_m + bend_m;
+        heading_rad += sign * turn_rad;
+    }
+}

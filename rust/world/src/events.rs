@@ -1,0 +1,215 @@
+//! What happened to the ego in a simulation step.
+//!
+//! - *Collision*: the boxes overlap; counted once until the two have parted.
+//! - *Off road*: the centre is beyond the outer edge of the drivable surface, or the heading is too
+//!   far off the lane's. Both end the episode.
+//! - *Lane invasion*: libcarla's corner rule. Each of the four corners of the box is watched, and a
+//!   step in which at least one of them passes a line is one invasion. A plain lane change therefore
+//!   counts several, once for each time its corners cross. A *lane change* is counted when the centre
+//!   crosses.
+//! - *Wrong way*: heading against the lane while moving. On roads of one direction the heading rule of
+//!   *off road* comes first, unless it is set to 180 degrees.
+//! - *Speeding*: more than 1 m/s over the limit, counted again after falling back to the limit.
+//! - *Blocked*: slower than 0.1 m/s for as long as the configuration allows.
+
+use crate::config::WorldConfig;
+use crate::course::Course;
+use crate::dynamics::HALF_EXTENTS_M;
+use crate::geometry::OrientedBox;
+use crate::reward::{Gathered, discomfort, ttc_deficit};
+use crate::score::infraction;
+use crate::state::State;
+use crate::traffic::Slot;
+
+/// Excess over the limit that counts as speeding, m/s.
+const SPEEDING_MARGIN_MPS: f32 = 1.0;
+/// Slower than this is standing, m/s.
+const STANDING_MPS: f32 = 0.1;
+/// Traffic within this distance along the road is compared with, metres.
+const NEAR_TRAFFIC_M: f32 = 60.0;
+/// Vehicles further along the road than this can't touch the ego, metres.
+const REACH_M: f32 = 12.0;
+
+/// The limits that a configuration sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    step_s: f32,
+    blocked_after_s: f32,
+    off_road_margin_m: f32,
+    off_road_heading_rad: f32,
+}
+
+impl Limits {
+    /// From a validated configuration.
+    pub fn new(config: &WorldConfig) -> Self {
+        Self {
+            step_s: config.simulation_step_s as f32,
+            blocked_after_s: config.blocked_after_s as f32,
+            off_road_margin_m: config.off_road_margin_m as f32,
+            off_road_heading_rad: (config.off_road_heading_deg as f32).to_radians(),
+        }
+    }
+}
+
+/// Looks at the state after a step, counts what happened, and gathers the reward's ingredients.
+pub fn judge(state: &mut State, course: &Course, limits: &Limits, gathered: &mut Gathered) {
+    gathered.steps += 1;
+    collisions(state, gathered);
+    let lane = &course.map.lanes()[state.ego.lane as usize];
+    let limit_mps = lane.speed_limit_mps;
+    let sample = course.map.sample(state.ego.lane, state.ego.s_m);
+    position(state, course, limits, sample.width_m, gathered);
+    lines(state, course, sample.width_m, gathered);
+    motion(state, limits, limit_mps, gathered);
+    if state.ego.station_m >= course.route.length_m() {
+        state.ending.finished = true;
+        gathered.finished = true;
+    }
+}
+
+fn collisions(state: &mut State, gathered: &mut Gathered) {
+    let car = &state.ego.car;
+    let mut own: Option<OrientedBox> = None;
+    let mut contacts = 0_u64;
+    for (index, vehicle) in state.vehicles.iter().enumerate() {
+        if vehicle.is_gone || (vehicle.station_m - state.ego.station_m).abs() > REACH_M {
+            continue;
+        }
+        let own = own.get_or_insert_with(|| {
+            OrientedBox::new(
+                car.x,
+                car.y,
+                car.yaw_rad,
+                HALF_EXTENTS_M.0,
+                HALF_EXTENTS_M.1,
+            )
+        });
+        let (half_length_m, half_width_m) = vehicle.half_extents_m();
+        let reach_m = half_length_m + half_width_m + HALF_EXTENTS_M.0 + HALF_EXTENTS_M.1;
+        let (dx, dy) = (vehicle.x - car.x, vehicle.y - car.y);
+        if dx * dx + dy * dy <= reach_m * reach_m
+            && own.overlaps(&OrientedBox::new(
+                vehicle.x,
+                vehicle.y,
+                vehicle.yaw_rad,
+                half_length_m,
+                half_width_m,
+            ))
+        {
+            contacts |= 1 << index;
+        }
+    }
+    let begun = (contacts & !state.tally.contacts).count_ones();
+    state.tally.contacts = contacts;
+    state.tally.counts[infraction::COLLISION_VEHICLE] += begun as i32;
+    gathered.collisions += begun;
+    state.ending.collision |= begun > 0;
+}
+
+fn position(
+    state: &mut State,
+    course: &Course,
+    limits: &Limits,
+    width_m: f32,
+    gathered: &mut Gathered,
+) {
+    let ego = &state.ego;
+    let (left_m, right_m) = course.map.half_width_to_edge(ego.lane, ego.s_m);
+    let beyond_m = (ego.lateral_m - right_m).max(-ego.lateral_m - left_m);
+    let is_off = beyond_m > limits.off_road_margin_m
+        || ego.heading_error_rad.abs() > limits.off_road_heading_rad;
+    if is_off && !state.ending.off_road {
+        state.ending.off_road = true;
+        state.tally.counts[infraction::OFF_ROAD] += 1;
+        gathered.off_road = true;
+    }
+    gathered.off_centre += (2.0 * ego.lateral_m.abs() / width_m.max(0.1)).min(1.0);
+}
+
+/// Which line a point lies behind: 2 x rank of its lane's left line and so on, in lanes from the left.
+fn line_index(rank: usize, lateral_m: f32, width_m: f32) -> i8 {
+    let side = if lateral_m > 0.5 * width_m {
+        1
+    } else if lateral_m < -0.5 * width_m {
+        -1
+    } else {
+        0
+    };
+    rank as i8 + side
+}
+
+/// The lines behind which the four corners lie. Over the length of a car the lane counts as straight.
+pub fn corner_lines(rank: usize, lateral_m: f32, heading_error_rad: f32, width_m: f32) -> [i8; 4] {
+    let (sin, cos) = (libm::sinf(heading_error_rad), libm::cosf(heading_error_rad));
+    let (along, across) = (HALF_EXTENTS_M.0 * sin, HALF_EXTENTS_M.1 * cos);
+    [
+        along + across,
+        along - across,
+        across - along,
+        -along - across,
+    ]
+    .map(|offset_m| line_index(rank, lateral_m + offset_m, width_m))
+}
+
+fn lines(state: &mut State, course: &Course, width_m: f32, gathered: &mut Gathered) {
+    let ego = &state.ego;
+    let rank = course.rank(ego.lane).unwrap_or_default();
+    let corners = corner_lines(rank, ego.lateral_m, ego.heading_error_rad, width_m);
+    if corners != state.tally.corners {
+        state.tally.corners = corners;
+        state.tally.counts[infraction::LANE_INVASION] += 1;
+        gathered.lane_invasions += 1;
+    }
+}
+
+fn motion(state: &mut State, limits: &Limits, limit_mps: f32, gathered: &mut Gathered) {
+    let (car, tally) = (&state.ego.car, &mut state.tally);
+    let speed_mps = car.speed_mps;
+    gathered.overspeed += (speed_mps / limit_mps - 1.0).max(0.0);
+    gathered.comfort += discomfort(car.acceleration_mps2, car.lateral_acceleration_mps2());
+    if speed_mps > limit_mps + SPEEDING_MARGIN_MPS && !tally.is_speeding {
+        tally.is_speeding = true;
+        tally.counts[infraction::SPEEDING] += 1;
+    } else if speed_mps <= limit_mps {
+        tally.is_speeding = false;
+    }
+    let is_against =
+        state.ego.heading_error_rad.abs() > std::f32::consts::FRAC_PI_2 && speed_mps > STANDING_MPS;
+    tally.counts[infraction::WRONG_WAY] += i32::from(is_against && !tally.is_wrong_way);
+    tally.is_wrong_way = is_against;
+    gathered.wrong_way += f32::from(u8::from(is_against));
+    tally.standing_s = if speed_mps < STANDING_MPS {
+        tally.standing_s + limits.step_s
+    } else {
+        0.0
+    };
+    if tally.standing_s >= limits.blocked_after_s && !state.ending.blocked {
+        state.ending.blocked = true;
+        tally.counts[infraction::BLOCKED] += 1;
+        gathered.blocked = true;
+    }
+}
+
+/// Compares the ego with the traffic around it: time to collision and the traffic's speed.
+pub fn compare_with_traffic(
+    state: &mut State,
+    ego: &Slot,
+    vehicles: &[Slot],
+    gathered: &mut Gathered,
+) {
+    if let Some(leader) = ego.leader(vehicles.iter()) {
+        gathered.ttc_deficit += ttc_deficit(ego.gap_to(leader), ego.speed_mps - leader.speed_mps);
+    }
+    let (mut count, mut sum) = (0_u32, 0.0_f64);
+    for vehicle in vehicles {
+        if (vehicle.station_m - ego.station_m).abs() <= NEAR_TRAFFIC_M {
+            count += 1;
+            sum += f64::from(vehicle.speed_mps);
+        }
+    }
+    if count > 0 {
+        state.tally.near_steps += 1;
+        state.tally.own_speed_sum += f64::from(ego.speed_mps);
+        state.tally.traffic_speed_sum += sum / f64::from(count);
+    }
+}

@@ -1,0 +1,64 @@
+//! The info row of an environment: the same columns after a reset and after every step.
+
+macro_rules! info {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Names of the info columns, in order.
+        pub const INFO: [&str; [$(stringify!($name)),*].len()] = [$(stringify!($name)),*];
+
+        /// One info row with names.
+        #[derive(Debug, Clone, Copy, PartialEq, Default)]
+        pub struct Info {
+            $($(#[$doc])* pub $name: f64,)*
+        }
+
+        impl Info {
+            /// The row, in the order of [`INFO`].
+            pub const fn row(&self) -> [f64; INFO.len()] {
+                [$(self.$name),*]
+            }
+        }
+    };
+}
+
+info! {
+    /// Metres along the route in the last decision.
+    progress_m,
+    /// Share of the route driven, [0, 1].
+    route_completion,
+    /// Leaderboard 2.1 driving score so far, 0 to 100.
+    driving_score,
+    /// The same with the time factor.
+    timed_driving_score,
+    /// The factor by which infractions lower the score.
+    infraction_score,
+    /// Simulated time, seconds.
+    sim_time_s,
+    /// Simulation steps.
+    frame,
+    /// Reference time of the route, seconds.
+    reference_time_s,
+    /// Time limit, seconds.
+    time_limit_s,
+    /// Length of the route, metres.
+    route_length_m,
+    /// Distance travelled, metres.
+    distance_m,
+    /// Speed, m/s.
+    speed_mps,
+    /// 1 if the ego has collided.
+    collision,
+    /// 1 if the route was driven to its end.
+    finished,
+    /// 1 if the road was left.
+    off_road,
+    /// 1 if the ego stood too long.
+    blocked,
+    /// 1 if the time was over.
+    timed_out,
+    /// Lane changes so far.
+    lane_changes,
+    /// Mean speed of the traffic near the ego so far, m/s; 0 if there was none.
+    near_traffic_speed_mps,
+    /// Own mean speed over the traffic's, at most 1; 1 if there was none.
+    min_speed_share,
+}

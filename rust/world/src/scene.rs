@@ -1,0 +1,99 @@
+//! What a picture of a world needs.
+
+use carla_online_roads::{MarkKind, PolylineKind};
+
+use crate::dynamics::HALF_EXTENTS_M;
+use crate::world::World;
+
+/// One road user's box.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SceneBox {
+    /// Centre, metres.
+    pub x: f32,
+    /// Centre, metres.
+    pub y: f32,
+    /// Heading, radians.
+    pub yaw_rad: f32,
+    /// Half length and half width, metres.
+    pub half_extents_m: (f32, f32),
+    /// Speed, m/s.
+    pub speed_mps: f32,
+}
+
+/// One line of the road.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SceneLine {
+    /// `route`, `edge` (a solid line or the end of the road) or `lane` (a line that may be crossed).
+    pub kind: &'static str,
+    /// Points, metres.
+    pub points: Vec<[f32; 2]>,
+}
+
+impl World {
+    /// The ego's box and everybody else's.
+    pub fn scene(&self) -> (SceneBox, Vec<SceneBox>) {
+        let car = &self.state().ego.car;
+        let ego = SceneBox {
+            x: car.x,
+            y: car.y,
+            yaw_rad: car.yaw_rad,
+            half_extents_m: HALF_EXTENTS_M,
+            speed_mps: car.speed_mps,
+        };
+        let present = self
+            .state()
+            .vehicles
+            .iter()
+            .filter(|vehicle| !vehicle.is_gone);
+        let actors = present.map(|vehicle| SceneBox {
+            x: vehicle.x,
+            y: vehicle.y,
+            yaw_rad: vehicle.yaw_rad,
+            half_extents_m: vehicle.half_extents_m(),
+            speed_mps: vehicle.speed_mps,
+        });
+        (ego, actors.collect())
+    }
+
+    /// The lines of the road and the route, with points `step_m` apart at most.
+    pub fn drawing(&self, step_m: f32) -> Vec<SceneLine> {
+        let map = &self.course().map;
+        let mut lines: Vec<SceneLine> = map
+            .polylines(step_m)
+            .into_iter()
+            .filter(|line| line.kind != PolylineKind::Centre)
+            .map(|line| {
+                let may_cross = matches!(line.mark, MarkKind::Broken);
+                let points = line
+                    .points
+                    .iter()
+                    .map(|point| [point[0], point[1]])
+                    .collect();
+                SceneLine {
+                    kind: if may_cross { "lane" } else { "edge" },
+                    points,
+                }
+            })
+            .collect();
+        lines.push(SceneLine {
+            kind: "route",
+            points: self.route_points(step_m.max(0.1)),
+        });
+        lines
+    }
+
+    fn route_points(&self, step_m: f32) -> Vec<[f32; 2]> {
+        let map = &self.course().map;
+        let mut points = Vec::new();
+        for segment in self.course().route.segments() {
+            let length_m = segment.to_s_m - segment.from_s_m;
+            let steps = (length_m / step_m).ceil().clamp(1.0, 1e6) as u32;
+            points.extend((0..=steps).map(|step| {
+                let s_m = segment.from_s_m + length_m * step as f32 / steps as f32;
+                let pose = map.sample(segment.lane, s_m).pose;
+                [pose.x, pose.y]
+            }));
+        }
+        points
+    }
+}

@@ -1,0 +1,147 @@
+//! Infractions and the driving score, by CARLA Leaderboard 2.1's arithmetic.
+//!
+//! Leaderboard 2.1 multiplies the share of the route driven with `1 / (1 + sum of c)`, one
+//! coefficient `c` for each infraction. What this world can commit:
+//!
+//! | infraction | c | here |
+//! |---|---|---|
+//! | collision with a walker | 1.0 | each |
+//! | collision with a vehicle | 0.7 | each |
+//! | collision with the layout | 0.6 | each |
+//! | leaving the road | 0.6 | each; in CARLA's generated worlds the road ends at a wall, hence the same |
+//! | red light | 0.4 | each |
+//! | stop sign | 0.25 | each |
+//! | blocked, time limit | 0.4 | each, as Leaderboard's scenario time-out |
+//! | slower than the traffic | 0.4 (1 - p) | p = own mean speed / mean speed of the traffic within 60 m, at most 1 |
+//!
+//! Lane invasions, wrong way and speeding are counted and not charged, as in Leaderboard. The
+//! time-out costs nothing that the timed score doesn't take too; it is there so that the plain
+//! driving score can't be had by waiting.
+
+/// Names of the infraction counters, in the order of every array of them.
+pub const INFRACTIONS: [&str; 11] = [
+    "collision_vehicle",
+    "collision_static",
+    "collision_walker",
+    "off_road",
+    "lane_invasion",
+    "wrong_way",
+    "red_light",
+    "stop_sign",
+    "blocked",
+    "timed_out",
+    "speeding",
+];
+
+/// Positions in [`INFRACTIONS`].
+pub mod infraction {
+    /// Collision with a vehicle.
+    pub const COLLISION_VEHICLE: usize = 0;
+    /// Collision with the layout.
+    pub const COLLISION_STATIC: usize = 1;
+    /// Collision with a walker.
+    pub const COLLISION_WALKER: usize = 2;
+    /// The road was left.
+    pub const OFF_ROAD: usize = 3;
+    /// A line was crossed.
+    pub const LANE_INVASION: usize = 4;
+    /// Driving against the lane's direction.
+    pub const WRONG_WAY: usize = 5;
+    /// A red light was run.
+    pub const RED_LIGHT: usize = 6;
+    /// A stop sign was run.
+    pub const STOP_SIGN: usize = 7;
+    /// Stood too long.
+    pub const BLOCKED: usize = 8;
+    /// The time was over.
+    pub const TIMED_OUT: usize = 9;
+    /// The limit was exceeded.
+    pub const SPEEDING: usize = 10;
+}
+
+/// Counts in the order of [`INFRACTIONS`].
+pub type Counts = [i32; INFRACTIONS.len()];
+
+/// Coefficients in the order of [`INFRACTIONS`].
+pub const COEFFICIENTS: [f64; INFRACTIONS.len()] =
+    [0.7, 0.6, 1.0, 0.6, 0.0, 0.0, 0.4, 0.25, 0.4, 0.4, 0.0];
+/// Coefficient of being slower than the traffic, times the shortfall.
+pub const MIN_SPEED_COEFFICIENT: f64 = 0.4;
+
+/// The factor by which infractions lower the score, in (0, 1].
+///
+/// `min_speed_share` is p of the module's table, `None` when there was never traffic near.
+pub fn infraction_score(counts: &Counts, min_speed_share: Option<f64>) -> f64 {
+    let counted: f64 = counts
+        .iter()
+        .zip(COEFFICIENTS)
+        .map(|(&count, c)| f64::from(count) * c)
+        .sum();
+    let shortfall = 1.0 - min_speed_share.unwrap_or(1.0).clamp(0.0, 1.0);
+    1.0 / (1.0 + counted + MIN_SPEED_COEFFICIENT * shortfall)
+}
+
+/// Leaderboard 2.1's score of one route, 0 to 100.
+pub fn driving_score(route_completion: f64, infraction_score: f64) -> f64 {
+    100.0 * route_completion * infraction_score
+}
+
+/// The driving score times `min(1, reference_time_s x route_completion / time_s)`.
+///
+/// The factor holds for every route, finished or not: were it for finished routes only, stopping
+/// before the line would pay.
+pub fn timed_driving_score(
+    driving_score: f64,
+    route_completion: f64,
+    reference_time_s: f64,
+    time_s: f64,
+) -> f64 {
+    if time_s <= 0.0 {
+        return driving_score;
+    }
+    driving_score * (reference_time_s * route_completion / time_s).min(1.0)
+}
+
+/// Reference time of a route: its length at the limit, and a quarter more.
+pub fn reference_time_s(length_m: f64, speed_limit_mps: f64) -> f64 {
+    1.25 * length_m / speed_limit_mps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::infraction as i;
+    use super::*;
+
+    #[test]
+    fn a_clean_route_at_the_limit_scores_100() {
+        let score = infraction_score(&Counts::default(), Some(1.7));
+        assert_eq!(driving_score(1.0, score), 100.0);
+        assert_eq!(timed_driving_score(100.0, 1.0, 50.0, 50.0), 100.0);
+        assert_eq!(infraction_score(&Counts::default(), None), 1.0);
+    }
+
+    #[test]
+    fn given_events_score_as_computed_by_hand() {
+        let mut counts = Counts::default();
+        counts[i::COLLISION_VEHICLE] = 1;
+        assert!((driving_score(0.5, infraction_score(&counts, None)) - 50.0 / 1.7).abs() < 1e-12);
+        counts[i::OFF_ROAD] = 1;
+        counts[i::LANE_INVASION] = 40;
+        counts[i::SPEEDING] = 3;
+        // 1 + 0.7 + 0.6 + 0.4 x (1 - 0.75)
+        assert!((infraction_score(&counts, Some(0.75)) - 1.0 / 2.4).abs() < 1e-12);
+        let mut all = [1; INFRACTIONS.len()];
+        all[i::COLLISION_WALKER] = 2;
+        // 1 + 0.7 + 0.6 + 2 x 1.0 + 0.6 + 0.4 + 0.25 + 0.4 + 0.4
+        assert!((infraction_score(&all, None) - 1.0 / 6.35).abs() < 1e-12);
+    }
+
+    #[test]
+    fn stopping_before_the_line_never_pays() {
+        let reference_s = reference_time_s(800.0, 15.0);
+        let late = timed_driving_score(100.0, 1.0, reference_s, 1.5 * reference_s);
+        let waiting = timed_driving_score(98.0, 0.98, reference_s, 3.0 * reference_s);
+        assert!((late - 100.0 / 1.5).abs() < 1e-9);
+        assert!(waiting < 0.5 * late);
+    }
+}

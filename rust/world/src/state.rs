@@ -1,0 +1,118 @@
+//! The whole state of an episode: what a snapshot keeps.
+
+use carla_online_roads::LanePoint;
+
+use crate::dynamics::CarState;
+use crate::score::Counts;
+use crate::traffic::Vehicle;
+
+/// The ego: its motion and where it is on the road.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ego {
+    /// Motion.
+    pub car: CarState,
+    /// Height of the road under it, metres.
+    pub z: f32,
+    /// The lane it is in, or beside if it left the road.
+    pub lane: u32,
+    /// Place along that lane, metres.
+    pub s_m: f32,
+    /// Offset from its centre, metres, positive to the right.
+    pub lateral_m: f32,
+    /// Heading relative to the lane's, radians.
+    pub heading_error_rad: f32,
+    /// Station along the route, metres; never falls behind a wrong look-up.
+    pub station_m: f32,
+    /// The last executed action.
+    pub action: [f32; 2],
+}
+
+impl Ego {
+    /// Its place on the lane graph.
+    pub const fn place(&self) -> LanePoint {
+        LanePoint {
+            lane: self.lane,
+            s_m: self.s_m,
+            lateral_m: self.lateral_m,
+        }
+    }
+}
+
+/// What has been counted and summed since the start of the episode.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tally {
+    /// Infractions.
+    pub counts: Counts,
+    /// Lane changes: the centre crossed a line.
+    pub lane_changes: i32,
+    /// Vehicles that overlap the ego now, one bit each.
+    pub contacts: u64,
+    /// Which line each of the ego's corners lies behind, counted from the left.
+    pub corners: [i8; 4],
+    /// The ego is faster than the limit allows.
+    pub is_speeding: bool,
+    /// The ego drives against its lane.
+    pub is_wrong_way: bool,
+    /// How long the ego has been standing, seconds.
+    pub standing_s: f32,
+    /// Distance travelled, metres.
+    pub distance_m: f64,
+    /// Simulation steps with traffic near.
+    pub near_steps: u32,
+    /// Sum of the own speed over those steps, m/s.
+    pub own_speed_sum: f64,
+    /// Sum of the traffic's mean speed over those steps, m/s.
+    pub traffic_speed_sum: f64,
+}
+
+impl Tally {
+    /// Own mean speed over the traffic's, both while traffic was near.
+    pub fn min_speed_share(&self) -> Option<f64> {
+        (self.near_steps > 0 && self.traffic_speed_sum > 0.0)
+            .then(|| (self.own_speed_sum / self.traffic_speed_sum).min(1.0))
+    }
+}
+
+/// How an episode stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ending {
+    /// The route was driven to its end.
+    pub finished: bool,
+    /// A collision happened.
+    pub collision: bool,
+    /// The road was left.
+    pub off_road: bool,
+    /// The ego stood too long.
+    pub blocked: bool,
+    /// The time limit was reached.
+    pub timed_out: bool,
+}
+
+impl Ending {
+    /// The driving itself ended.
+    pub const fn is_terminated(&self) -> bool {
+        self.finished || self.collision || self.off_road || self.blocked
+    }
+
+    /// Only the time was over.
+    pub const fn is_truncated(&self) -> bool {
+        self.timed_out && !self.is_terminated()
+    }
+}
+
+/// The state of an episode.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// The episode's seed.
+    pub seed: u64,
+    /// Simulation steps since the start.
+    pub frame: u32,
+    /// The ego.
+    pub ego: Ego,
+    /// The traffic.
+    pub vehicles: Vec<Vehicle>,
+    /// Counters.
+    pub tally: Tally,
+    /// How it stands.
+    pub ending: Ending,
+}

@@ -1,0 +1,412 @@
+//! One environment: a course, a state, and the step from one decision to the next.
+
+use std::sync::Arc;
+
+use carla_online_roads::LanePoint;
+
+use crate::config::{MAX_VEHICLES, WorldConfig};
+use crate::course::{Course, CourseBook};
+use crate::dynamics::{CarState, Command, HALF_EXTENTS_M, Model};
+use crate::error::Error;
+use crate::events::{self, Limits};
+use crate::geometry::wrap_angle;
+use crate::info::{INFO, Info};
+use crate::observe::{
+    ActorKind, ActorPose, ActorView, EgoPose, Observation, Signals, Weather, observe,
+};
+use crate::reward::{Gathered, RewardTerms};
+use crate::score::{self, Counts, infraction};
+use crate::spawn;
+use crate::state::{Ego, Ending, State, Tally};
+use crate::track::track;
+use crate::traffic::{self, Slot, Tuning};
+
+/// What all environments of one configuration share.
+#[derive(Debug)]
+pub struct Setup {
+    /// The configuration.
+    pub config: WorldConfig,
+    /// Its hash; a snapshot belongs to it.
+    pub config_hash: u64,
+    /// The courses.
+    pub courses: CourseBook,
+    model: Model,
+    tuning: Tuning,
+    limits: Limits,
+    step_s: f32,
+    allowed_m: f32,
+}
+
+impl Setup {
+    /// Validates a configuration and computes its constants.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with every value out of range.
+    pub fn new(config: WorldConfig) -> Result<Self, Error> {
+        config.validate()?;
+        let step_s = config.simulation_step_s as f32;
+        Ok(Self {
+            config_hash: crate::hash::hash_bytes(config.to_json().as_bytes()),
+            courses: CourseBook::new(&config),
+            model: Model::new(config.ego.dynamics, step_s),
+            tuning: Tuning::new(&config.traffic),
+            limits: Limits::new(&config),
+            step_s,
+            allowed_m: (config.map.speed_limit_mps * config.decision_s()) as f32,
+            config,
+        })
+    }
+}
+
+/// What one decision led to.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome {
+    /// Unweighted reward terms.
+    pub reward_terms: RewardTerms,
+    /// The driving ended.
+    pub terminated: bool,
+    /// The time was over.
+    pub truncated: bool,
+    /// Infractions since the start of the episode.
+    pub infractions: Counts,
+    /// Progress in this decision, metres.
+    pub progress_m: f32,
+}
+
+/// An environment in the middle of an episode. Cloning it is the fast way to branch.
+#[derive(Debug, Clone)]
+pub struct World {
+    setup: Arc<Setup>,
+    course: Arc<Course>,
+    pub(crate) state: State,
+}
+
+impl World {
+    /// Starts the episode of a seed.
+    ///
+    /// # Errors
+    /// [`Error::Map`] or [`Error::Lanes`] if no road comes out of the seed.
+    pub fn reset(setup: Arc<Setup>, seed: u64) -> Result<Self, Error> {
+        let course = setup.courses.course(&setup.config, seed)?;
+        let start = spawn::draw(&setup.config, &course, &setup.tuning, seed);
+        let lane = course.lanes[start.ego_rank];
+        let s_m = course.at_station(lane, 0.0);
+        let sample = course.map.sample(lane, s_m);
+        let car = CarState::moving(
+            sample.pose.x,
+            sample.pose.y,
+            sample.pose.yaw_rad,
+            start.ego_speed_mps,
+        );
+        let ego = Ego {
+            car,
+            z: sample.pose.z,
+            lane,
+            s_m,
+            lateral_m: 0.0,
+            heading_error_rad: 0.0,
+            station_m: 0.0,
+            action: [0.0; 2],
+        };
+        let corners = events::corner_lines(start.ego_rank, 0.0, 0.0, sample.width_m);
+        let tally = Tally {
+            corners,
+            ..Tally::default()
+        };
+        let state = State {
+            seed,
+            frame: 0,
+            ego,
+            vehicles: start.vehicles,
+            tally,
+            ending: Ending::default(),
+        };
+        Ok(Self {
+            setup,
+            course,
+            state,
+        })
+    }
+
+    /// A world around a state that was checked against the course.
+    pub(crate) const fn from_parts(setup: Arc<Setup>, course: Arc<Course>, state: State) -> Self {
+        Self {
+            setup,
+            course,
+            state,
+        }
+    }
+
+    /// The state.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The road.
+    pub fn course(&self) -> &Course {
+        &self.course
+    }
+
+    /// The road, to be shared.
+    pub(crate) fn shared_course(&self) -> Arc<Course> {
+        Arc::clone(&self.course)
+    }
+
+    /// What it shares with others.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Whether the episode has ended.
+    pub const fn has_ended(&self) -> bool {
+        self.state.ending.is_terminated() || self.state.ending.timed_out
+    }
+
+    /// Simulated time since the start, seconds.
+    pub fn time_s(&self) -> f64 {
+        f64::from(self.state.frame) * self.setup.config.simulation_step_s
+    }
+
+    fn reference_time_s(&self) -> f64 {
+        score::reference_time_s(
+            f64::from(self.course.route.length_m()),
+            self.setup.config.map.speed_limit_mps,
+        )
+    }
+
+    /// Holds an action (steer, signed pedal; clipped to [-1, 1]) for one decision.
+    ///
+    /// The caller has checked that the action is finite and the episode still runs; otherwise the
+    /// outcome is that of standing still in an ended episode.
+    pub fn step(&mut self, action: [f32; 2]) -> Outcome {
+        let action = action.map(|value| {
+            if value.is_nan() {
+                0.0
+            } else {
+                value.clamp(-1.0, 1.0)
+            }
+        });
+        let changes = [0, 1].map(|axis| (action[axis] - self.state.ego.action[axis]).abs());
+        self.state.ego.action = action;
+        let start_m = self.state.ego.station_m;
+        let mut gathered = Gathered::default();
+        for _ in 0..self.setup.config.decision_steps {
+            if self.has_ended() {
+                break;
+            }
+            self.simulate(Command::from_action(action), &mut gathered);
+        }
+        let length_m = self.course.route.length_m();
+        gathered.progress_m = self.state.ego.station_m.min(length_m) - start_m.min(length_m);
+        Outcome {
+            reward_terms: gathered.terms(self.setup.allowed_m, changes),
+            terminated: self.state.ending.is_terminated(),
+            truncated: self.state.ending.is_truncated(),
+            infractions: self.state.tally.counts,
+            progress_m: gathered.progress_m,
+        }
+    }
+
+    /// One step of the simulation.
+    fn simulate(&mut self, command: Command, gathered: &mut Gathered) {
+        let (setup, course) = (&*self.setup, &*self.course);
+        let now_s = self.time_s() as f32;
+        let mut slots = [Slot::default(); MAX_VEHICLES + 1];
+        let count = fill_slots(&self.state, course, &mut slots);
+        events::compare_with_traffic(
+            &mut self.state,
+            &slots[count].clone(),
+            &slots[..count],
+            gathered,
+        );
+        let (seed, vehicles) = (self.state.seed, &mut self.state.vehicles);
+        traffic::advance(
+            vehicles,
+            &mut slots[..=count],
+            course,
+            &setup.tuning,
+            seed,
+            now_s,
+            setup.step_s,
+        );
+        setup.model.advance(
+            &mut self.state.ego.car,
+            command,
+            Weather::default().friction,
+        );
+        locate_ego(&mut self.state, course);
+        self.state.tally.distance_m += f64::from(self.state.ego.car.speed_mps * setup.step_s);
+        self.state.frame += 1;
+        events::judge(&mut self.state, course, &setup.limits, gathered);
+        let limit_s = self.reference_time_s() * self.setup.config.time_limit_factor;
+        if self.time_s() >= limit_s && !self.has_ended() {
+            self.state.ending.timed_out = true;
+            self.state.tally.counts[infraction::TIMED_OUT] += 1;
+        }
+    }
+
+    /// Writes the observation. `actors` is scratch space.
+    pub fn observe(&self, actors: &mut Vec<ActorPose>, out: &mut Observation) {
+        actors.clear();
+        actors.extend(
+            self.state
+                .vehicles
+                .iter()
+                .filter(|vehicle| !vehicle.is_gone)
+                .map(|vehicle| ActorPose {
+                    kind: ActorKind::Vehicle,
+                    x: vehicle.x,
+                    y: vehicle.y,
+                    z: vehicle.z,
+                    yaw_rad: vehicle.yaw_rad,
+                    velocity_mps: (
+                        vehicle.speed_mps * libm::cosf(vehicle.yaw_rad),
+                        vehicle.speed_mps * libm::sinf(vehicle.yaw_rad),
+                    ),
+                    half_extents_m: vehicle.half_extents_m(),
+                    lane_hint: Some(LanePoint {
+                        lane: vehicle.lane,
+                        s_m: vehicle.s_m,
+                        lateral_m: vehicle.lateral_m,
+                    }),
+                }),
+        );
+        let ego = &self.state.ego;
+        let pose = EgoPose {
+            x: ego.car.x,
+            y: ego.car.y,
+            z: ego.z,
+            yaw_rad: ego.car.yaw_rad,
+            velocity_mps: ego.car.velocity_mps(),
+            speed_mps: ego.car.speed_mps,
+            yaw_rate_radps: ego.car.yaw_rate_radps,
+            forward_mps2: ego.car.acceleration_mps2,
+            lateral_mps2: ego.car.lateral_acceleration_mps2(),
+            throttle: ego.car.throttle,
+            brake: ego.car.brake,
+            steer: ego.action[0],
+            gear: i32::from(ego.car.gear),
+            half_extents_m: HALF_EXTENTS_M,
+            lane_hint: Some(ego.place()),
+        };
+        let view = ActorView {
+            map: &self.course.map,
+            route: &self.course.route,
+            station_hint_m: ego.station_m,
+            ego: pose,
+            actors,
+            signals: Signals::default(),
+            weather: Weather::default(),
+        };
+        observe(&view, out);
+    }
+
+    /// The info row; `progress_m` is that of the last decision, 0 after a reset.
+    pub fn info(&self, progress_m: f32) -> [f64; INFO.len()] {
+        let (ego, tally, ending) = (&self.state.ego, &self.state.tally, &self.state.ending);
+        let length_m = f64::from(self.course.route.length_m());
+        let completion = if ending.finished {
+            1.0
+        } else {
+            (f64::from(ego.station_m) / length_m).clamp(0.0, 1.0)
+        };
+        let infraction_score = score::infraction_score(&tally.counts, tally.min_speed_share());
+        let driving_score = score::driving_score(completion, infraction_score);
+        let reference_s = self.reference_time_s();
+        let near = f64::from(tally.near_steps.max(1));
+        let flag = |value: bool| f64::from(u8::from(value));
+        let info = Info {
+            progress_m: f64::from(progress_m),
+            route_completion: completion,
+            driving_score,
+            timed_driving_score: score::timed_driving_score(
+                driving_score,
+                completion,
+                reference_s,
+                self.time_s(),
+            ),
+            infraction_score,
+            sim_time_s: self.time_s(),
+            frame: f64::from(self.state.frame),
+            reference_time_s: reference_s,
+            time_limit_s: reference_s * self.setup.config.time_limit_factor,
+            route_length_m: length_m,
+            distance_m: tally.distance_m,
+            speed_mps: f64::from(ego.car.speed_mps),
+            collision: flag(ending.collision),
+            finished: flag(ending.finished),
+            off_road: flag(ending.off_road),
+            blocked: flag(ending.blocked),
+            timed_out: flag(ending.timed_out),
+            lane_changes: f64::from(tally.lane_changes),
+            near_traffic_speed_mps: tally.traffic_speed_sum / near,
+            min_speed_share: tally.min_speed_share().unwrap_or(1.0),
+        };
+        info.row()
+    }
+}
+
+/// Fills the slots of all vehicles and, behind them, of the ego; returns the number of vehicles.
+fn fill_slots(state: &State, course: &Course, slots: &mut [Slot; MAX_VEHICLES + 1]) -> usize {
+    let count = state.vehicles.len().min(MAX_VEHICLES);
+    for (slot, vehicle) in slots.iter_mut().zip(&state.vehicles) {
+        *slot = if vehicle.is_gone {
+            Slot {
+                station_m: f32::NEG_INFINITY,
+                ..Slot::default()
+            }
+        } else {
+            let rank = course.rank(vehicle.lane).unwrap_or_default();
+            let width_m = course.map.sample(vehicle.lane, vehicle.s_m).width_m;
+            let extents_m = vehicle.half_extents_m();
+            Slot::new(
+                vehicle.station_m,
+                vehicle.speed_mps,
+                rank,
+                vehicle.lateral_m,
+                extents_m,
+                width_m,
+            )
+        };
+    }
+    let ego = &state.ego;
+    let rank = course.rank(ego.lane).unwrap_or_default();
+    let width_m = course.map.sample(ego.lane, ego.s_m).width_m;
+    slots[count] = Slot::new(
+        ego.station_m,
+        ego.car.speed_mps,
+        rank,
+        ego.lateral_m,
+        HALF_EXTENTS_M,
+        width_m,
+    );
+    count
+}
+
+/// Finds the ego on the road after it has moved.
+fn locate_ego(state: &mut State, course: &Course) {
+    let ego = &mut state.ego;
+    let car = &ego.car;
+    let Some(at) = track(
+        &course.map,
+        Some(ego.place()),
+        car.x,
+        car.y,
+        ego.z,
+        car.yaw_rad,
+    ) else {
+        return;
+    };
+    if at.lane != ego.lane {
+        state.tally.lane_changes += 1;
+    }
+    let sample = course.map.sample(at.lane, at.s_m);
+    ego.lane = at.lane;
+    ego.s_m = at.s_m;
+    ego.lateral_m = at.lateral_m;
+    ego.z = sample.pose.z;
+    ego.heading_error_rad = wrap_angle(car.yaw_rad - sample.pose.yaw_rad);
+    if let Some((station_m, _)) = course.route.station(&course.map, &at, ego.station_m) {
+        ego.station_m = station_m;
+    }
+}
