@@ -4,6 +4,7 @@ from carla_online.evaluation.actor import ActingPolicy, Actor, as_actor
 from carla_online.evaluation.compare import Criterion, Interval, Verdict, better, paired_interval
 from carla_online.evaluation.metric_rows import read_events, read_metrics
 from carla_online.evaluation.records import Evaluation, Role, evaluate, load_evaluation, load_evaluations
+from carla_online.evaluation.report import write_report
 from carla_online.evaluation.rollout import ReturnTable, env_factory, evaluate_returns, evaluate_routes
 from carla_online.evaluation.suite import SuiteConfig
 from carla_online.evaluation.table import RouteSummary, RouteTable
@@ -34,4 +35,5 @@ __all__ = [
     "load_evaluations",
     "read_metrics",
     "read_events",
+    "write_report",
 ]
