@@ -100,7 +100,7 @@ def _checksum(arrays: Mapping[str, NDArray[np.generic]], counters: Mapping[str, 
     crc = zlib.crc32(json.dumps(counters, sort_keys=True).encode())
     for name in sorted(arrays):
         crc = zlib.crc32(f"{name}:{arrays[name].dtype.str}:{arrays[name].shape}".encode(), crc)
-        crc = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8), crc)
+        crc = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data, crc)
     return crc
 
 

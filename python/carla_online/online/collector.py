@@ -56,12 +56,14 @@ class Collector:
         self._squashed = np.zeros(actions, dtype=np.float32)
         self._reward = np.zeros(num_envs, dtype=np.float64)
         self._action = np.zeros(actions, dtype=np.float32)
-        self._open = {
+        self._reward_terms = np.zeros((num_envs, reward_terms), dtype=np.float32)
+        self._intervened = np.zeros(num_envs, dtype=np.bool_)
+        self._open: dict[str, NDArray[np.generic]] = {
             "baseline_action": np.zeros(actions, dtype=np.float32),
             "proposed_action": np.zeros(actions, dtype=np.float32),
             "executed_action": np.zeros(actions, dtype=np.float32),
-            "reward_terms": np.zeros((num_envs, reward_terms), dtype=np.float32),
-            "safety_intervened": np.zeros(num_envs, dtype=np.bool_),
+            "reward_terms": self._reward_terms,
+            "safety_intervened": self._intervened,
             "logp": np.zeros(num_envs, dtype=np.float32),
         }
         self._start_obs: FloatArray | None = None
@@ -69,7 +71,7 @@ class Collector:
     @property
     def needs_draw(self) -> BoolArray:
         """Environments whose draw has run out, bool [N]."""
-        return self._steps_left == 0
+        return np.equal(self._steps_left, 0)
 
     def propose(self, obs: FloatArray, *, generator: torch.Generator, deterministic: bool = False) -> Draw:
         """Asks the policy for every environment, so that the noise consumed doesn't depend on who needs a draw."""
@@ -94,8 +96,8 @@ class Collector:
         self._start_obs[fresh] = obs[fresh]
         for name, values in (("baseline_action", baseline), ("proposed_action", self._action), ("logp", draw.logp)):
             self._open[name][fresh] = values[fresh]
-        self._open["reward_terms"][fresh] = 0.0
-        self._open["safety_intervened"][fresh] = False
+        self._reward_terms[fresh] = 0.0
+        self._intervened[fresh] = False
         self._reward[fresh] = 0.0
         self._steps_done[fresh] = 0
         self._steps_left[fresh] = self.hold_steps
@@ -125,12 +127,14 @@ class Collector:
         self._steps_done[valid] += 1
         self._steps_left[valid] -= 1
         ended = step.terminated | step.truncated
-        closed = valid & ((self._steps_left == 0) | ended)
+        closed: BoolArray = valid & ((self._steps_left == 0) | ended)
         self._steps_left[ended | ~valid] = 0
-        rows = {"obs": self._start_obs, **self._open, "reward": self._reward.astype(np.float32)}
+        rows: dict[str, NDArray[np.generic]] = {"obs": self._start_obs, **self._open}
+        rows["reward"] = self._reward.astype(np.float32)
         rows |= {"terminated": step.terminated & valid, "truncated": step.truncated & valid & ~step.terminated}
         self._baseline = None
-        next_values = {"obs": step.next_obs, "baseline_action": self._baseline_action(step.next_obs)}
+        next_values: dict[str, NDArray[np.generic]] = {"obs": step.next_obs}
+        next_values["baseline_action"] = self._baseline_action(step.next_obs)
         if ended.any() or not valid.all():
             self._baseline = None  # some go on from the first observation of another episode
         return closed, rows, next_values
@@ -170,10 +174,10 @@ class Collector:
             return self.policy.compose(torch.from_numpy(baseline), torch.from_numpy(self._squashed)).numpy().copy()
 
     def _add_info(self, info: Mapping[str, NDArray[np.generic]], valid: BoolArray) -> None:
-        if "reward_terms" in info and self._open["reward_terms"].shape[1]:
-            self._open["reward_terms"][valid] += np.asarray(info["reward_terms"], dtype=np.float32)[valid]
+        if "reward_terms" in info and self._reward_terms.shape[1]:
+            self._reward_terms[valid] += np.asarray(info["reward_terms"], dtype=np.float32)[valid]
         if "safety_intervened" in info:
-            self._open["safety_intervened"] |= np.asarray(info["safety_intervened"], dtype=np.bool_) & valid
+            self._intervened |= np.asarray(info["safety_intervened"], dtype=np.bool_) & valid
 
 
 def _check_finite(step: Step) -> None:

@@ -52,7 +52,7 @@ def judge(config: ExperimentConfig, run_dir: Path, *, suite: SuiteConfig | None 
         suite: Another suite than the run's own.
 
     Returns:
-        The fine-tuned policy's evaluation against the baseline, or against the tuned baseline where there is no baseline.
+        The fine-tuned policy's evaluation, compared with the baseline where there is one.
     """
     suite = suite or config.suite
     baseline = build_baseline(config)

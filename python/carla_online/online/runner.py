@@ -22,6 +22,7 @@ from carla_online.config import Config
 from carla_online.envs.contract import REWARD_TERM_NAMES
 from carla_online.envs.transitions import TransitionSource
 from carla_online.errors import CheckpointError, ConfigError
+from carla_online.files import write_bytes_atomically
 from carla_online.online.callbacks import Callback
 from carla_online.online.checkpoint import (
     Checkpoint,
@@ -36,6 +37,8 @@ from carla_online.online.metrics import JsonLinesWriter, MetricHub, TensorBoardW
 from carla_online.online.progress import Progress
 from carla_online.online.run_directory import RunDirectory
 from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, TrainerState, split_prefix
+from carla_online.policies.actor import ActorPolicy
+from carla_online.policies.storage import policy_to_bytes
 
 
 class RunnerConfig(Config):
@@ -109,6 +112,7 @@ class CARLAOnlineRunner:
         self.show_progress = show_progress
         self.recoveries = 0
         self._stop = threading.Event()
+        self._start_messages: list[str] = []
         self._source = TransitionSource(env)
         self._episodes = EpisodeTracker(self._source.num_envs)
         self.directory = RunDirectory(Path(run_dir))
@@ -130,6 +134,7 @@ class CARLAOnlineRunner:
             for message in self._start_messages:
                 progress.message(message)
             self._start_messages = []
+            self._remember_target(total)
             self._loop(total, progress)
             self._save()
             if self._stop.is_set() and self.env_steps < total:
@@ -137,6 +142,11 @@ class CARLAOnlineRunner:
                     f"stopped at {self.env_steps:,} of {total:,} env steps, checkpoint written; "
                     f"go on with: carla-online train --resume {self.directory.path}"
                 )
+
+    def extended_total(self, budget: int) -> int:
+        """Returns the env steps to run to: the last target if it wasn't reached, else one more budget."""
+        target = int((self.directory.read_json("run.json") or {}).get("target_env_steps", 0))
+        return max(target, budget) if self.env_steps < max(target, 1) else target + budget
 
     def stop(self) -> None:
         """Ends `run` at the next step boundary; may be called from a callback or another thread."""
@@ -168,7 +178,6 @@ class CARLAOnlineRunner:
         if config is not None:
             self.directory.bind_config(config)
         self.trainer.prepare(self._facts(), directory=path)
-        self._start_messages: list[str] = []
         if checkpoint is not None:
             self._resume(checkpoint)
         elif self.directory.has_experience:
@@ -179,7 +188,6 @@ class CARLAOnlineRunner:
         if self.settings.tensorboard:
             sinks.append(TensorBoardWriter(path / "tensorboard", resume_step=self.env_steps))
         self._metrics = MetricHub(sinks)
-        self.directory.write_json("run.json", _provenance(self.seed))
 
     def _facts(self) -> EnvironmentFacts:
         source = self._source
@@ -190,6 +198,9 @@ class CARLAOnlineRunner:
             reward_term_names=REWARD_TERM_NAMES if source.capabilities.reward_terms else (),
             capabilities=source.capabilities,
         )
+
+    def _remember_target(self, total: int) -> None:
+        self.directory.write_json("run.json", _provenance(self.seed) | {"target_env_steps": total})
 
     def _loop(self, total: int, progress: Progress) -> None:
         """One turn is one step of all environments; the counters alone decide what happens when, never the clock."""
@@ -222,6 +233,8 @@ class CARLAOnlineRunner:
                 window.restart_clock()
             if save.is_due(self.env_steps):
                 self._save()
+        if self.evaluator is not None and not self._stop.is_set():
+            self._write(self.evaluator.evaluate(self.env_steps, transitions=self._transitions))
 
     @property
     def _transitions(self) -> int:
@@ -251,6 +264,9 @@ class CARLAOnlineRunner:
         path = checkpoint_path(self.directory.path, self._transitions)
         write_checkpoint(path, Checkpoint(arrays, counters))
         prune_checkpoints(self.directory.path, keep=self.settings.keep_checkpoints)
+        if isinstance(self.trainer.policy, ActorPolicy):
+            last = self.directory.path / "policies" / "last.safetensors"
+            write_bytes_atomically(last, policy_to_bytes(self.trainer.policy))
         for callback in self.callbacks:
             callback.on_checkpoint(self, path)
 

@@ -204,7 +204,7 @@ class OnlineSACTrainer(OnlineTrainer):
         return self._writer.resumed
 
     def recover(self) -> Recovery:
-        """Goes on without a checkpoint from experience that a killed process left; see `OnlineTrainer.load_state`."""
+        """Keeps what a process killed before its first checkpoint had stored; see `OnlineTrainer.recover`."""
         return self._recover()
 
     def close(self) -> None:

@@ -106,6 +106,10 @@ class OnlineTrainer(ABC):
         """
 
     @abstractmethod
+    def recover(self) -> Recovery:
+        """Goes on from experience on disk that has no checkpoint beside it."""
+
+    @abstractmethod
     def close(self) -> None:
         """Releases files; the trainer can't be used afterwards."""
 

@@ -118,4 +118,5 @@ class _Driver:
 
 def _steering_curve(speed_mps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the share of full lock that CARLA's MKZ grants at this speed."""
-    return np.interp(speed_mps * 3.6, [0.0, 20.0, 60.0, 120.0], [1.0, 0.9, 0.8, 0.7]).astype(np.float32)
+    share = np.interp(speed_mps * 3.6, [0.0, 20.0, 60.0, 120.0], [1.0, 0.9, 0.8, 0.7])
+    return np.asarray(share, dtype=np.float32)
