@@ -122,6 +122,41 @@ class TestSingleWorld:
             env.step(FULL_RIGHT)
 
 
+class TestEnds:
+    """A short straight road without traffic, driven by constant pedal."""
+
+    def drive(self, pedal: float, **simulation: float) -> tuple[float, bool, bool, dict[str, Any]]:
+        short = {"curved_share": 0.0, "length_m": [60.0, 80.0]}
+        env = WorldEnv(map=short, traffic="none", simulation=simulation)
+        env.reset(seed=0)
+        for _ in range(400):
+            _, reward, terminated, truncated, info = env.step(np.float32([0.0, pedal]))
+            if terminated or truncated:
+                return reward, terminated, truncated, info
+        raise AssertionError("the episode doesn't end")
+
+    def told(self, info: dict[str, Any]) -> list[str]:
+        return [name for name in ("collision", "off_road", "finished", "blocked", "timed_out") if info[name]]
+
+    def test_the_finish_terminates_and_pays(self) -> None:
+        reward, terminated, truncated, info = self.drive(0.5)
+        assert (terminated, truncated, self.told(info)) == (True, False, ["finished"])
+        assert info["route_completion"] == pytest.approx(1.0)
+        assert info["driving_score"] == pytest.approx(100.0)
+        assert reward > 4.0
+
+    def test_the_time_limit_truncates_and_isnt_punished(self) -> None:
+        reward, terminated, truncated, info = self.drive(-1.0, time_limit_factor=1.0)
+        assert (terminated, truncated, self.told(info)) == (False, True, ["timed_out"])
+        assert info["sim_time_s"] == pytest.approx(info["time_limit_s"], abs=0.11)
+        assert reward == pytest.approx(0.0, abs=0.01)
+
+    def test_standing_too_long_terminates(self) -> None:
+        reward, terminated, truncated, info = self.drive(-1.0, blocked_after_s=1.0)
+        assert (terminated, truncated, self.told(info)) == (True, False, ["blocked"])
+        assert reward < -9.0
+
+
 class TestVectorWorld:
     def test_reset_mask_touches_only_its_rows(self) -> None:
         env = WorldVectorEnv(3, autoreset_mode=AutoresetMode.DISABLED)
