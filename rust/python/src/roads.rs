@@ -9,7 +9,21 @@ use crate::error::{ErrorClass, Fault};
 
 impl From<roads::Error> for Fault {
     fn from(error: roads::Error) -> Self {
-        Fault::new(ErrorClass::Map, error.to_string())
+        let fault = Fault::new(ErrorClass::Map, error.to_string());
+        match error {
+            roads::Error::TooLarge { what, count, limit } => fault
+                .with("what", what.to_owned())
+                .with("count", count)
+                .with("limit", limit),
+            roads::Error::BadValue { name, value, .. } => {
+                fault.with("name", name.to_owned()).with("value", value)
+            }
+            roads::Error::MissingElement { element: name, .. }
+            | roads::Error::MissingAttribute {
+                attribute: name, ..
+            } => fault.with("name", name.to_owned()),
+            _ => fault,
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 use crate::Error;
 use crate::bake::{Baked, is_same_surface};
 use crate::lane::LaneIndex;
-use crate::reader::{Link, MapModel, RoadModel};
+use crate::reader::{Link, MapModel, RoadModel, too_large};
+
+/// Ways out of one lane.
+const MAX_SUCCESSORS: usize = 256;
 
 /// Connects the baked lanes.
 pub(crate) fn connect(model: &MapModel, baked: &mut Baked) -> Result<(), Error> {
@@ -120,19 +123,24 @@ impl Exit<'_> {
     }
 
     fn through_junction(&self, road: u32, junction: u32) -> Result<Vec<LaneIndex>, Error> {
-        let connections = self.model.junctions.get(&junction).into_iter().flatten();
+        let junction = self.model.junctions.get(&junction);
+        let links = junction
+            .and_then(|links| links.get(&road))
+            .into_iter()
+            .flatten();
         let mut targets = Vec::new();
-        for connection in connections.filter(|connection| connection.incoming == road) {
-            for (_, to) in connection
-                .lanes
-                .iter()
-                .filter(|link| link.0 == self.lane_id)
-            {
-                let target = self.entry(connection.connecting, *to)?;
-                // Some tools list a connection once per direction.
-                if !targets.contains(&target) {
-                    targets.push(target);
+        for link in links.filter(|link| link.from == self.lane_id) {
+            let target = self.entry(link.connecting, link.to)?;
+            // Some tools list a connection once per direction.
+            if !targets.contains(&target) {
+                if targets.len() == MAX_SUCCESSORS {
+                    return Err(too_large(
+                        "successors of a lane",
+                        MAX_SUCCESSORS + 1,
+                        MAX_SUCCESSORS,
+                    ));
                 }
+                targets.push(target);
             }
         }
         Ok(targets)

@@ -36,13 +36,14 @@ pub(super) struct Centreline<'a> {
     side: f64,
 }
 
-/// Arc length against station, and the sharpest curvature met.
+/// Arc length against station.
 pub(super) struct Table {
     /// Station and arc length from the section's start, both ascending.
     rows: Vec<(f64, f64)>,
     /// Arc lengths where curvature or lean may jump, with both ends: samples must lie there.
     joints: Vec<f64>,
     pub length: f64,
+    /// The greatest second derivative by arc length of anything that is interpolated linearly.
     pub sharpest: f64,
 }
 
@@ -89,6 +90,8 @@ struct Motion {
     speed: f64,
     lean: f64,
     curvature: f64,
+    /// Second derivative of the station by arc length: how wrong a linear station is.
+    slip: f64,
 }
 
 impl<'a> Centreline<'a> {
@@ -145,6 +148,7 @@ impl<'a> Centreline<'a> {
             speed,
             lean: libm::atan2(sideways, forward),
             curvature: (bend.curvature + lean_rate) / speed,
+            slip: -(forward * forward_rate + sideways * offset.second) / libm::pow(speed, 4.0),
         }
     }
 
@@ -163,8 +167,8 @@ impl<'a> Centreline<'a> {
         };
         for pair in stations.windows(2) {
             let intervals = ((pair[1] - pair[0]) / TABLE_STEP_M).ceil().max(1.0) as usize;
-            if table.rows.len() + intervals > room.max(2) {
-                return Err(super::too_many_samples());
+            if table.rows.len() + intervals > room {
+                return Err(super::runaway_lane(room));
             }
             let width = (pair[1] - pair[0]) / intervals as f64;
             for i in 0..intervals {
@@ -178,7 +182,8 @@ impl<'a> Centreline<'a> {
                 table.rows.push((to, table.length));
                 let middle = 0.5 * (from + to);
                 let motion = self.motion(middle, self.offset(middle));
-                table.sharpest = table.sharpest.max(motion.curvature.abs());
+                let sharp = motion.curvature.abs().max(motion.slip.abs());
+                table.sharpest = table.sharpest.max(sharp);
             }
             table.joints.push(table.length);
         }

@@ -12,10 +12,14 @@ use crate::reader::{LaneModel, MapModel, Mark, RoadModel, SectionModel, in_force
 const MAX_STEP_M: f64 = 0.5;
 /// Finest step, however tight the curve.
 const MIN_STEP_M: f64 = 0.05;
-/// A chord between two samples may leave the curve by this much.
+/// A chord between two samples may leave the curve, and a station interpolated between them the
+/// true one, by this much.
 const MAX_SAGITTA_M: f64 = 0.001;
-/// Samples of a whole map: 2,000 km of lanes.
-const MAX_SAMPLES: usize = 4_000_000;
+/// Samples of a whole map: about 4,000 km of lanes, 400 MB.
+const MAX_SAMPLES: usize = 8_000_000;
+/// Samples of one lane per metre of its section. A sane lane needs 1 / `MIN_STEP_M` at most, and
+/// some more on the outside of a bend; one whose offset runs away needs millions.
+const MAX_SAMPLES_PER_M: f64 = 80.0;
 /// Limit where the map gives none: 50 km/h, as in a town.
 const DEFAULT_SPEED_LIMIT_MPS: f32 = 13.9;
 
@@ -67,6 +71,7 @@ pub(crate) struct Baked {
 
 /// Bakes every lane; links between lanes are made by [`crate::links`].
 pub(crate) fn bake(model: &MapModel) -> Result<Baked, Error> {
+    check_size(model)?;
     let mut baked = Baked::default();
     for road in &model.roads {
         let mut firsts = Vec::with_capacity(road.sections.len());
@@ -81,6 +86,19 @@ pub(crate) fn bake(model: &MapModel) -> Result<Baked, Error> {
     Ok(baked)
 }
 
+/// Refuses at once what would be refused after a long time of baking.
+fn check_size(model: &MapModel) -> Result<(), Error> {
+    let sections = model.roads.iter().flat_map(|road| &road.sections);
+    let metres: f64 = sections
+        .map(|section| (section.end - section.start) * section.lanes.len() as f64)
+        .sum();
+    // Lanes inside of bends are shorter than their sections.
+    if metres / MAX_STEP_M > 1.5 * MAX_SAMPLES as f64 {
+        return Err(too_many_samples());
+    }
+    Ok(())
+}
+
 fn bake_lane(
     baked: &mut Baked,
     road: &RoadModel,
@@ -90,11 +108,18 @@ fn bake_lane(
     let section = &road.sections[number];
     let lane = &section.lanes[position];
     let centreline = Centreline::new(road, section, position);
-    let room = MAX_SAMPLES - baked.samples.len();
+    let room = (MAX_SAMPLES_PER_M * (section.end - section.start) + 1000.0) as usize;
     let table = centreline.measure(room)?;
     let step = step_for(table.sharpest);
-    let distances: Vec<f64> = table.distances(step).take(room.saturating_add(1)).collect();
+    // The quotient first: collecting a runaway lane's distances would take too long.
+    if table.length / step > room as f64 {
+        return Err(runaway_lane(room));
+    }
+    let distances: Vec<f64> = table.distances(step).take(room + 1).collect();
     if distances.len() > room {
+        return Err(runaway_lane(room));
+    }
+    if baked.samples.len() + distances.len() > MAX_SAMPLES {
         return Err(too_many_samples());
     }
     let first = baked.samples.len();
@@ -145,7 +170,12 @@ fn push_track(baked: &mut Baked, first: usize) {
     });
 }
 
-pub(crate) fn too_many_samples() -> Error {
+/// A lane that is far longer than its section, or has records without number.
+fn runaway_lane(limit: usize) -> Error {
+    crate::reader::too_large("samples in one lane", limit + 1, limit)
+}
+
+fn too_many_samples() -> Error {
     crate::reader::too_large("lane samples", MAX_SAMPLES + 1, MAX_SAMPLES)
 }
 

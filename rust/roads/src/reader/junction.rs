@@ -1,24 +1,31 @@
 //! Junctions, and the check that every reference between roads and junctions leads somewhere.
 
-use super::model::{Connection, Link, MapModel};
+use super::model::{JunctionModel, LaneLink, Link, MapModel};
 use super::xml::Element;
 use crate::Error;
 
-/// Reads the connections of one `<junction>`.
-pub(super) fn read(element: Element) -> Result<Vec<Connection>, Error> {
-    element.children("connection").map(connection).collect()
-}
+/// Lane links of all junctions.
+const MAX_LANE_LINKS: usize = 1_000_000;
 
-fn connection(element: Element) -> Result<Connection, Error> {
-    let lanes = element
-        .children("laneLink")
-        .map(|link| Ok((link.lane_id("from")?, link.lane_id("to")?)))
-        .collect::<Result<_, Error>>()?;
-    Ok(Connection {
-        incoming: element.id("incomingRoad")?,
-        connecting: element.id("connectingRoad")?,
-        lanes,
-    })
+/// Reads the connections of one `<junction>`; `count` goes on over all junctions.
+pub(super) fn read(element: Element, count: &mut usize) -> Result<JunctionModel, Error> {
+    let mut junction = JunctionModel::new();
+    for connection in element.children("connection") {
+        let connecting = connection.id("connectingRoad")?;
+        let links = junction.entry(connection.id("incomingRoad")?).or_default();
+        for link in connection.children("laneLink") {
+            *count += 1;
+            if *count > MAX_LANE_LINKS {
+                return Err(super::too_large("lane links", *count, MAX_LANE_LINKS));
+            }
+            links.push(LaneLink {
+                from: link.lane_id("from")?,
+                connecting,
+                to: link.lane_id("to")?,
+            });
+        }
+    }
+    Ok(junction)
 }
 
 /// Refuses links, junction memberships and connections that name what doesn't exist.
@@ -43,9 +50,12 @@ pub(super) fn check_references(model: &MapModel) -> Result<(), Error> {
         }
     }
     for (junction, connections) in &model.junctions {
-        for id in connections.iter().flat_map(|c| [c.incoming, c.connecting]) {
-            if !model.road_positions.contains_key(&id) {
-                return Err(unknown(format!("junction {junction}"), "road", id));
+        for (incoming, links) in connections {
+            let connecting = links.iter().map(|link| &link.connecting);
+            for id in connecting.chain([incoming]) {
+                if !model.road_positions.contains_key(id) {
+                    return Err(unknown(format!("junction {junction}"), "road", *id));
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::polynomial::Piecewise;
 
 const MAX_SECTIONS: usize = u16::MAX as usize;
 /// Lanes of one section, the centre lane included.
-const MAX_LANES_PER_SECTION: usize = 256;
+const MAX_LANES_PER_SECTION: usize = 64;
 /// Shorter sections can't be driven or drawn.
 const MIN_SECTION_M: f64 = 1e-4;
 

@@ -74,13 +74,16 @@ pub(crate) struct RoadModel {
     pub sections: Vec<SectionModel>,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) struct Connection {
-    pub incoming: u32,
+/// A lane of an incoming road continues as a lane of a connecting road.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneLink {
+    pub from: i32,
     pub connecting: u32,
-    /// Lane of the incoming road, lane of the connecting road.
-    pub lanes: Vec<(i32, i32)>,
+    pub to: i32,
 }
+
+/// The lane links of a junction, by incoming road, in the order of the file.
+pub(crate) type JunctionModel = BTreeMap<u32, Vec<LaneLink>>;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MapModel {
@@ -88,5 +91,5 @@ pub(crate) struct MapModel {
     pub roads: Vec<RoadModel>,
     /// Position in `roads` by road id.
     pub road_positions: BTreeMap<u32, usize>,
-    pub junctions: BTreeMap<u32, Vec<Connection>>,
+    pub junctions: BTreeMap<u32, JunctionModel>,
 }
