@@ -246,7 +246,9 @@ class TestVectorWorld:
             ({"reset_mask": np.array([False, False])}, "marks no world"),
             ({"reset_mask": np.array([True, False])}, "first reset"),
             ({"episode_seeds": np.array([1.0, 2.0])}, "float64"),
+            ({"episode_seeds": ["1", "2"]}, "<U1"),
             ({"episode_seeds": [1]}, r"\[1\]"),
+            ({"episode_seeds": [1, -7]}, "-7"),
         ]
         for options, message in wrong:
             with pytest.raises(ConfigError, match=message):

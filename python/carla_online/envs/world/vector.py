@@ -17,6 +17,7 @@ from carla_online.config import validate
 from carla_online.envs.contract import Capabilities, Snapshot
 from carla_online.envs.reward import Reward, RewardConfig, RewardFunction
 from carla_online.envs.seeding import Split, episode_seeds, stream_seeds
+from carla_online.envs.world.arguments import read_actions, read_mask, read_mode, read_options
 from carla_online.envs.world.buffers import WorldBuffers
 from carla_online.envs.world.config import WorldEnvConfig
 from carla_online.envs.world.picture import draw
@@ -142,7 +143,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self.config = config
         self.num_envs = config.num_envs
         self.render_mode = render_mode
-        self._mode = _read_mode(autoreset_mode)
+        self._mode = read_mode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self._mode}
         self._reward = reward
         self._copy = copy
@@ -174,7 +175,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         Raises:
             ConfigError: An unknown option, or one of a wrong shape or type.
         """
-        mask, seeds = self._read_options(options)
+        mask, seeds = read_options(options, self.num_envs, is_first=not self._state.is_seeded)
         super().reset(seed=seed)
         state = self._state
         if seed is None and not state.is_seeded:
@@ -201,7 +202,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             ValueError: An action that isn't finite.
         """
         buffers, state = self._buffers, self._state
-        given = self._read_actions(actions)
+        given = read_actions(actions, self.num_envs)
         driven = self._driven_rows(active)
         idle = ~driven
         if driven.any():
@@ -285,7 +286,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         if active is None:
             driven = np.ones(self.num_envs, np.bool_)
         elif self._mode is AutoresetMode.DISABLED:
-            driven = self._read_mask("active", active).copy()
+            driven = read_mask("active", active, self.num_envs).copy()
         else:
             raise ConfigError(f"step(active=...) needs autoreset_mode DISABLED, this is {self._mode.name}.")
         late = np.flatnonzero(driven & self._state.ended)
@@ -307,39 +308,6 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             "_final_info": ended.copy(),
         }
 
-    def _read_options(self, options: dict[str, Any] | None) -> tuple[NDArray[np.bool_], NDArray[np.uint64] | None]:
-        options = options or {}
-        unknown = [name for name in options if name not in ("reset_mask", "episode_seeds")]
-        if unknown:
-            raise ConfigError(f"unknown reset options {unknown}; allowed: 'reset_mask', 'episode_seeds'.")
-        mask = np.ones(self.num_envs, np.bool_)
-        if options.get("reset_mask") is not None:
-            mask = self._read_mask("options['reset_mask']", options["reset_mask"])
-            if not mask.any():
-                raise ConfigError("options['reset_mask'] marks no world; leave the option out to reset all.")
-            if not self._state.is_seeded and not mask.all():
-                raise ConfigError("the first reset must reset every world; leave out options['reset_mask'].")
-        if options.get("episode_seeds") is None:
-            return mask, None
-        seeds = np.asarray(options["episode_seeds"])
-        if seeds.shape != (self.num_envs,) or seeds.dtype.kind not in "iu" or np.any(seeds < 0):
-            raise ConfigError(
-                f"options['episode_seeds'] must be uint64 [{self.num_envs}], got {seeds.dtype} {list(seeds.shape)}."
-            )
-        return mask, seeds.astype(np.uint64)
-
-    def _read_mask(self, name: str, value: Any) -> NDArray[np.bool_]:
-        mask = np.asarray(value)
-        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
-            raise ConfigError(f"{name} must be bool [{self.num_envs}], got {mask.dtype} {list(mask.shape)}.")
-        return mask
-
-    def _read_actions(self, actions: Any) -> NDArray[np.float32]:
-        given = np.ascontiguousarray(actions, dtype=np.float32)
-        if given.shape != (self.num_envs, 2):
-            raise ConfigError(f"actions must have shape [{self.num_envs}, 2], got {list(given.shape)}.")
-        return given
-
     def _checked_index(self, index: int) -> int:
         self._require_reset()
         if not 0 <= index < self.num_envs:
@@ -349,12 +317,3 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     def _require_reset(self) -> None:
         if not self._state.is_seeded:
             raise gym.error.ResetNeeded("call reset() before using the environment.")
-
-
-def _read_mode(mode: AutoresetMode | str) -> AutoresetMode:
-    by_name = {name: member for member in AutoresetMode for name in (member.value, member.name)}
-    if isinstance(mode, AutoresetMode):
-        return mode
-    if mode not in by_name:
-        raise ConfigError(f"unknown autoreset_mode {mode!r}; use one of {', '.join(by_name)}.")
-    return by_name[mode]
