@@ -11,8 +11,9 @@ from carla_online.online import ExperimentConfig, open_run
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_configs_are_shipped():
-    assert {"demo", "sac_straight", "sac_pendulum"} <= shipped_configs().keys()
+def test_every_config_of_the_repository_is_shipped_in_the_package():
+    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == shipped_configs().keys()
+    assert all(path.is_file() for path in shipped_configs().values())
 
 
 @pytest.mark.parametrize("name", shipped_configs())
