@@ -153,10 +153,55 @@ impl From<ArgumentFault> for PyErr {
 /// One array argument as raw bytes: contiguous, checked, and kept exported while this lives.
 pub struct RawArray {
     buffer: PyUntypedBuffer,
-    name: String,
+    is_output: bool,
 }
 
 impl RawArray {
+    /// Takes an array to read from, of a call without outputs, so that nothing can overlap.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arguments::input`].
+    pub fn input(
+        name: &str,
+        object: &Bound<'_, PyAny>,
+        kind: ElementKind,
+        shape: &[usize],
+    ) -> Result<Self, ArgumentFault> {
+        Self::checked(name, object, kind, shape, false)
+    }
+
+    fn checked(
+        name: &str,
+        object: &Bound<'_, PyAny>,
+        kind: ElementKind,
+        shape: &[usize],
+        is_output: bool,
+    ) -> Result<Self, ArgumentFault> {
+        let buffer = PyUntypedBuffer::get(object).map_err(|_| {
+            ArgumentFault::wrong_type(format!(
+                "{name}: expected a {kind} array of shape {shape:?}, got {}; pass a NumPy array (tensor.numpy() for torch)",
+                object.get_type().name().map_or_else(|_| "another object".to_owned(), |name| name.to_string()),
+            ))
+        })?;
+        check_layout(name, &buffer, kind, shape, is_output)?;
+        Ok(Self { buffer, is_output })
+    }
+
+    /// The array's bytes, to read.
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: `checked` made sure of a contiguous export, which lives as long as `self`; bytes have no invalid
+        // pattern (see the module's text for other threads).
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len_bytes()) }
+    }
+
+    /// The array's bytes, to write; empty for an array that was taken as an input.
+    pub fn as_bytes_mut(&mut self) -> &mut [u8] {
+        let length = if self.is_output { self.len_bytes() } else { 0 };
+        // SAFETY: as `as_bytes`; outputs were checked to be writable and to overlap no other argument of their call.
+        unsafe { std::slice::from_raw_parts_mut(self.as_ptr(), length) }
+    }
+
     /// First byte; dangling but aligned for an empty array.
     pub fn as_ptr(&self) -> *mut u8 {
         if self.buffer.len_bytes() == 0 {
@@ -243,35 +288,26 @@ impl Arguments {
         shape: &[usize],
         is_output: bool,
     ) -> Result<RawArray, ArgumentFault> {
-        let buffer = PyUntypedBuffer::get(object).map_err(|_| {
-            ArgumentFault::wrong_type(format!(
-                "{name}: expected a {kind} array of shape {shape:?}, got {}; pass a NumPy array (tensor.numpy() for torch)",
-                object.get_type().name().map_or_else(|_| "another object".to_owned(), |name| name.to_string()),
-            ))
-        })?;
-        check_layout(name, &buffer, kind, shape, is_output)?;
-        let array = RawArray {
-            buffer,
-            name: name.to_owned(),
-        };
-        self.refuse_overlap(&array, is_output)?;
+        let array = RawArray::checked(name, object, kind, shape, is_output)?;
+        self.refuse_overlap(name, &array)?;
         Ok(array)
     }
 
-    fn refuse_overlap(&mut self, array: &RawArray, is_output: bool) -> Result<(), ArgumentFault> {
+    fn refuse_overlap(&mut self, name: &str, array: &RawArray) -> Result<(), ArgumentFault> {
+        let is_output = array.is_output;
         let clash = self
             .spans
             .iter()
             .find(|span| (is_output || span.is_output) && array.overlaps(span));
         if let Some(span) = clash {
             return Err(ArgumentFault::wrong_value(format!(
-                "{} shares memory with {}; an output needs memory of its own",
-                array.name, span.name
+                "{name} shares memory with {}; an output needs memory of its own",
+                span.name
             )));
         }
         let start = array.as_ptr() as usize;
         self.spans.push(Span {
-            name: array.name.clone(),
+            name: name.to_owned(),
             start,
             end: start + array.len_bytes(),
             is_output,

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod columns;
 mod convert;
 mod error;
 mod replay;

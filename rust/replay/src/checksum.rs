@@ -1,0 +1,39 @@
+//! Checksums of a row, tied to where the row lies and in which turn of the ring.
+
+use crc32c::{crc32c, crc32c_append};
+
+/// Start of all checksums of one use of a block: a row copied to another place, turn or buffer doesn't pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockSeed(u32);
+
+const LINKED: u8 = 1;
+const REST: u8 = 2;
+
+impl BlockSeed {
+    /// The seed for a block's generation in a buffer of that schema.
+    pub fn new(schema_hash: u64, block: u32, generation: u32) -> Self {
+        let mut bytes = [0_u8; 16];
+        bytes[..8].copy_from_slice(&schema_hash.to_le_bytes());
+        bytes[8..12].copy_from_slice(&block.to_le_bytes());
+        bytes[12..].copy_from_slice(&generation.to_le_bytes());
+        Self(crc32c(&bytes))
+    }
+
+    fn of(self, place: u32, part: u8, bytes: &[u8]) -> u32 {
+        let place = place.to_le_bytes();
+        crc32c_append(
+            crc32c_append(self.0, &[place[0], place[1], place[2], part]),
+            bytes,
+        )
+    }
+
+    /// Checksum of a place's linked fields.
+    pub fn linked(self, place: u32, bytes: &[u8]) -> u32 {
+        self.of(place, LINKED, bytes)
+    }
+
+    /// Checksum of a place's unlinked fields (none for an episode's last observation).
+    pub fn rest(self, place: u32, bytes: &[u8]) -> u32 {
+        self.of(place, REST, bytes)
+    }
+}

@@ -1,0 +1,224 @@
+//! Atomics, fences, and the copy of bytes that another process may be writing.
+//!
+//! All shared state of the crate goes through this file, so that one switch (`--cfg loom`) puts the model checker's
+//! types below the whole protocol.
+//!
+//! A reader may copy a row while its block is being reused; it finds out afterwards, by the block's generation, and
+//! throws the copy away. A plain `memcpy` would be undefined behaviour at that moment, and relaxed word atomics reach a
+//! third of the memory's bandwidth. On x86-64 the copy is therefore a vector loop in inline assembly, which the compiler
+//! must treat as opaque; elsewhere it is relaxed 8-byte atomics.
+
+#[cfg(loom)]
+pub use loom::sync::atomic::{AtomicU64, Ordering, fence};
+#[cfg(not(loom))]
+pub use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Copies `length` bytes that others may be writing (or reading) at the same time.
+///
+/// The bytes copied are unspecified where a racing write hit; the caller must detect that and discard them.
+///
+/// # Safety
+///
+/// `source` is readable and `target` writable for `length` bytes, and the two don't overlap.
+#[cfg(not(loom))]
+#[inline]
+pub unsafe fn racing_copy(source: *const u8, target: *mut u8, length: usize) {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        match length {
+            8 => copy_word::<u64>(source, target),
+            4 => copy_word::<u32>(source, target),
+            1 => copy_word::<u8>(source, target),
+            2 => copy_word::<u16>(source, target),
+            _ => copy_long(source, target, length),
+        }
+    }
+}
+
+/// Moves one word in a single instruction where the platform allows unaligned words.
+///
+/// # Safety
+///
+/// As [`racing_copy`], for the size of `T`.
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+#[inline]
+unsafe fn copy_word<T: Word>(source: *const u8, target: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { T::copy(source, target) }
+}
+
+/// A word that inline assembly can move.
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+trait Word {
+    /// # Safety
+    ///
+    /// As [`racing_copy`].
+    unsafe fn copy(source: *const u8, target: *mut u8);
+}
+
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+macro_rules! word {
+    ($($type:ty, $class:ident, $load:literal, $store:literal);*) => {$(
+        impl Word for $type {
+            #[inline]
+            unsafe fn copy(source: *const u8, target: *mut u8) {
+                // SAFETY: one load and one store inside the ranges the caller vouches for.
+                unsafe {
+                    std::arch::asm!(
+                        $load, $store,
+                        source = in(reg) source, target = in(reg) target, value = out($class) _,
+                        options(nostack, preserves_flags),
+                    );
+                }
+            }
+        }
+    )*};
+}
+
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+word! {
+    u64, reg, "mov {value}, [{source}]", "mov [{target}], {value}";
+    u32, reg, "mov {value:e}, [{source}]", "mov [{target}], {value:e}";
+    u16, reg, "movzx {value:e}, word ptr [{source}]", "mov [{target}], {value:x}";
+    u8, reg_byte, "mov {value}, [{source}]", "mov [{target}], {value}"
+}
+
+/// The vector loop: 64 bytes a turn, then 16, then single bytes.
+///
+/// # Safety
+///
+/// As [`racing_copy`].
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+#[inline]
+unsafe fn copy_long(source: *const u8, target: *mut u8, length: usize) {
+    // SAFETY: the loops touch exactly `length` bytes from both pointers; SSE2 is part of x86-64.
+    unsafe {
+        std::arch::asm!(
+            "sub {length}, 64",
+            "jb 3f",
+            "2:",
+            "movups {a}, [{source}]",
+            "movups {b}, [{source} + 16]",
+            "movups {c}, [{source} + 32]",
+            "movups {d}, [{source} + 48]",
+            "movups [{target}], {a}",
+            "movups [{target} + 16], {b}",
+            "movups [{target} + 32], {c}",
+            "movups [{target} + 48], {d}",
+            "add {source}, 64",
+            "add {target}, 64",
+            "sub {length}, 64",
+            "jae 2b",
+            "3:",
+            "add {length}, 48",
+            "jnc 5f",
+            "4:",
+            "movups {a}, [{source}]",
+            "movups [{target}], {a}",
+            "add {source}, 16",
+            "add {target}, 16",
+            "sub {length}, 16",
+            "jae 4b",
+            "5:",
+            "add {length}, 16",
+            "jz 7f",
+            "6:",
+            "mov {byte}, [{source}]",
+            "mov [{target}], {byte}",
+            "inc {source}",
+            "inc {target}",
+            "dec {length}",
+            "jnz 6b",
+            "7:",
+            source = inout(reg) source => _,
+            target = inout(reg) target => _,
+            length = inout(reg) length => _,
+            byte = out(reg_byte) _,
+            a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// Portable version: relaxed atomics, whole words of the shared side where alignment allows it.
+///
+/// # Safety
+///
+/// As [`racing_copy`].
+#[cfg(all(not(loom), not(target_arch = "x86_64")))]
+unsafe fn copy_long(source: *const u8, target: *mut u8, length: usize) {
+    use std::sync::atomic::AtomicU8;
+    let mut done = 0;
+    // SAFETY: every access lies inside the caller's ranges; words are used only where both sides are aligned.
+    unsafe {
+        while done + 8 <= length
+            && source.add(done).addr().is_multiple_of(8)
+            && target.add(done).addr().is_multiple_of(8)
+        {
+            let value = (*source.add(done).cast::<AtomicU64>()).load(Ordering::Relaxed);
+            (*target.add(done).cast::<AtomicU64>()).store(value, Ordering::Relaxed);
+            done += 8;
+        }
+        while done < length {
+            let value = (*source.add(done).cast::<AtomicU8>()).load(Ordering::Relaxed);
+            (*target.add(done).cast::<AtomicU8>()).store(value, Ordering::Relaxed);
+            done += 1;
+        }
+    }
+}
+
+/// # Safety
+///
+/// As [`racing_copy`], for the size of `T`.
+#[cfg(all(not(loom), not(target_arch = "x86_64")))]
+unsafe fn copy_word<T>(source: *const u8, target: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { copy_long(source, target, size_of::<T>()) }
+}
+
+/// Asks the processor to load the cache lines of a range soon. Never faults.
+#[cfg(not(loom))]
+#[inline]
+pub fn prefetch(start: *const u8, length: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for offset in (0..length).step_by(64) {
+        // SAFETY: a prefetch is a hint; it can't fault on any address.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                start.wrapping_add(offset).cast(),
+            );
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, length);
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::racing_copy;
+
+    #[test]
+    fn copies_every_length_and_alignment_exactly() {
+        let source: Vec<u8> = (0..400_u32).map(|value| (value * 7 % 251) as u8).collect();
+        for length in 0..300 {
+            for shift in 0..9 {
+                let mut target = vec![0xEE_u8; 400];
+                // SAFETY: both vectors hold 400 bytes; shift + length + 3 stays below.
+                unsafe {
+                    racing_copy(
+                        source.as_ptr().add(shift),
+                        target.as_mut_ptr().add(3),
+                        length,
+                    );
+                };
+                assert_eq!(target[3..3 + length], source[shift..shift + length]);
+                assert!(
+                    target[..3]
+                        .iter()
+                        .chain(&target[3 + length..])
+                        .all(|&byte| byte == 0xEE)
+                );
+            }
+        }
+    }
+}

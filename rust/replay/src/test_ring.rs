@@ -1,0 +1,114 @@
+//! A tiny ring on the heap for tests: one-number observations, every row tells which one it is.
+
+use crate::gather::{Columns, Filter, Gather, Horizon, Position};
+use crate::layout::{FIELDS, Geometry, RowLayout};
+use crate::ring::{Liveness, Ring};
+use crate::schema::{Dtype, Field, Schema};
+use crate::storage::heap::HeapStorage;
+
+/// Everybody lives.
+pub struct Immortal;
+
+impl Liveness for Immortal {
+    fn is_alive(&self, _owner: u16) -> bool {
+        true
+    }
+}
+
+/// A ring over heap memory.
+pub type HeapRing = Ring<HeapStorage>;
+
+/// `obs` u64 linked, and the required fields.
+pub fn schema() -> Schema {
+    let scalar = |name: &str, dtype, linked| Field::new(name, dtype, &[], linked);
+    Schema::new(vec![
+        scalar("obs", Dtype::U64, true),
+        scalar("reward", Dtype::F32, false),
+        scalar("terminated", Dtype::Bool, false),
+        scalar("truncated", Dtype::Bool, false),
+        scalar("episode_id", Dtype::U64, false),
+        scalar("step_id", Dtype::U64, false),
+    ])
+    .expect("the test schema is sound")
+}
+
+/// An empty ring.
+pub fn ring(blocks: u64, block_rows: u32) -> HeapRing {
+    let schema = schema();
+    let row = RowLayout::new(&schema).expect("small");
+    let geometry = Geometry::new(&row, blocks * u64::from(block_rows), block_rows).expect("small");
+    Ring::new(HeapStorage::new(&geometry), row, geometry, schema.hash())
+}
+
+/// A transition of the tests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TestRow {
+    pub obs: u64,
+    pub next_obs: u64,
+    pub reward: f32,
+    pub terminated: bool,
+    pub truncated: bool,
+    pub episode_id: u64,
+    pub step_id: u64,
+}
+
+impl TestRow {
+    /// The row's bytes: unlinked part (the linked one and the next values are the numbers themselves).
+    pub fn rest(&self, layout: &RowLayout) -> Vec<u8> {
+        let mut bytes = vec![0; layout.end];
+        let mut put = |field: usize, value: &[u8]| {
+            bytes[layout.spans[field].offset..][..value.len()].copy_from_slice(value)
+        };
+        put(1, &self.reward.to_ne_bytes());
+        put(2, &[u8::from(self.terminated)]);
+        put(3, &[u8::from(self.truncated)]);
+        put(4, &self.episode_id.to_ne_bytes());
+        put(5, &self.step_id.to_ne_bytes());
+        bytes.split_off(layout.linked_end.max(FIELDS))
+    }
+}
+
+/// One row with its return, as a sampler would give it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampled {
+    pub row: TestRow,
+    pub n_step_reward: f32,
+    pub discount: f32,
+}
+
+/// Reads one place.
+pub fn read(ring: &HeapRing, at: Position, horizon: Horizon, filter: Filter) -> Option<Sampled> {
+    let mut fields = [
+        vec![0; 8],
+        vec![0; 4],
+        vec![0; 1],
+        vec![0; 1],
+        vec![0; 8],
+        vec![0; 8],
+    ];
+    let (mut next, mut reward, mut discount) = ([0; 8], [0; 4], [0; 4]);
+    let mut columns = Columns {
+        fields: fields.iter_mut().map(Vec::as_mut_slice).collect(),
+        next: vec![&mut next],
+        n_step_reward: &mut reward,
+        discount: &mut discount,
+    };
+    if !Gather::new(horizon).row(ring, at, filter, &mut columns, 0) {
+        return None;
+    }
+    let number =
+        |field: usize| u64::from_ne_bytes(fields[field].clone().try_into().expect("8 bytes"));
+    Some(Sampled {
+        row: TestRow {
+            obs: number(0),
+            next_obs: u64::from_ne_bytes(next),
+            reward: f32::from_ne_bytes(fields[1].clone().try_into().expect("4 bytes")),
+            terminated: fields[2] == [1],
+            truncated: fields[3] == [1],
+            episode_id: number(4),
+            step_id: number(5),
+        },
+        n_step_reward: f32::from_ne_bytes(reward),
+        discount: f32::from_ne_bytes(discount),
+    })
+}
