@@ -14,7 +14,6 @@ from carla_online.errors import EvaluationError
 from carla_online.evaluation import Evaluation, SuiteConfig, load_evaluations, write_report
 from carla_online.evaluation.report.markup import json_block, tag
 from carla_online.evaluation.report.numbers import percent, short, signed, ticks
-from carla_online.online.metrics import JsonLinesWriter
 
 HOSTILE = "<script>alert('x')</script>\"&\u2028"
 VOID = {"meta", "input", "br", "hr"}
@@ -60,11 +59,12 @@ def write_run(run_dir, make_table, *, gain=20.0, label="fine-tuned"):
     Evaluation("fine-tuned-0", label, "candidate", suite, tuned, "baseline-0", step=5_000).save(run_dir)
     grid = make_table(scores=scores + 1.0, seeds=suite.seeds())
     Evaluation("tuned-0", "baseline, tuned", "tuned_baseline", suite, grid, "baseline-0").save(run_dir)
-    with_metrics = JsonLinesWriter(run_dir / "metrics.jsonl")
-    for step in range(10, 3010, 10):
-        with_metrics.scalars({"train/entropy": -step / 1000, "train/q_mean": float("nan"), "own/tag": 1.0}, step)
-    with_metrics.text("guard", f"rolled back {label}", 3000)
-    with_metrics.close()
+    rows = [
+        {"step": step, "train/entropy": -step / 1000, "train/q_mean": None, "own/tag": 1}
+        for step in range(10, 3010, 10)
+    ]
+    rows.append({"step": 3000, "guard": f"rolled back {label}"})
+    (run_dir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (run_dir / "config.yaml").write_text(f"name: {json.dumps(label)}\n")
     (run_dir / "run.json").write_text(json.dumps({"seed": 3, "machine": label}))
     frame = {"ego": [0, 0, 0, 2, 1, 9], "actors": [], "action": [0, 1], "reward": 0.1, "time_s": 0.1}

@@ -68,7 +68,8 @@ def gather(run_dir: Path) -> RunInputs:
         evaluations=evaluations,
         trace=_trace(run_dir / "trace.json", missing),
         provenance=_provenance(run_dir / "run.json", missing),
-        missing=missing + [f"Left out: {fault}" for fault in faults],
+        # Folders of this machine have no place in a file that is passed on.
+        missing=[fault.replace(f"{run_dir}/", "") for fault in [*missing, *(f"Left out: {fault}" for fault in faults)]],
     )
 
 
@@ -92,6 +93,9 @@ def _trace(path: Path, missing: list[str]) -> Mapping[str, Any] | None:
 
 
 def _provenance(path: Path, missing: list[str]) -> Mapping[str, Any]:
+    if not path.exists():
+        missing.append("run.json is missing, so versions, seed and machine aren't known.")
+        return {}
     try:
         data = read_json(path)
     except EvaluationError as error:

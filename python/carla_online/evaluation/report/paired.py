@@ -77,7 +77,7 @@ def _scatter(
     hints: list[str],
     shown: NDArray[np.int64],
 ) -> Html:
-    frame = Frame(-3.0, 103.0, -3.0, 103.0, _HEIGHT)
+    frame = Frame(0.0, 100.0, 0.0, 100.0, _HEIGHT)
     diagonal = tag("line", x1=frame.x(0), y1=frame.y(0), x2=frame.x(100), y2=frame.y(100), class_="diagonal")
     dots = [
         tag(

@@ -54,9 +54,10 @@ def headline(groups: Sequence[Group]) -> Html:
     others = [
         tag("p", tag("b", f"{other_title}: "), str(other.verdict), class_="note") for other_title, other in judged[1:]
     ]
-    kind = "good" if verdict.is_better else "bad"
     sentence = _sentence(first.label, verdict)
-    return join(tag("p", sentence, class_=f"verdict {kind}"), tag("p", f"Routes: {title}.", class_="note"), others)
+    return join(
+        tag("p", sentence, class_=f"verdict {_kind(verdict)}"), tag("p", f"Routes: {title}.", class_="note"), others
+    )
 
 
 def evaluation_section(groups: Sequence[Group]) -> Html:
@@ -68,6 +69,14 @@ def evaluation_section(groups: Sequence[Group]) -> Html:
         tag("details", tag("summary", f"Other routes: {title}"), _group(title, members)) for title, members in rest
     ]
     return tag("section", tag("h2", "Before and after, on the same routes and seeds"), _group(*first), others)
+
+
+def _kind(verdict: Verdict) -> str:
+    """Returns `good`, `bad` where something is shown to be worse, or `open` where too little is shown."""
+    if verdict.is_better:
+        return "good"
+    is_unsafe = any(not item.holds and item.name in ("finished routes", "collisions") for item in verdict.criteria)
+    return "bad" if is_unsafe or verdict.difference.high < 0.0 else "open"
 
 
 def _sentence(label: str, verdict: Verdict) -> str:
