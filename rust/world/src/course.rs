@@ -20,10 +20,10 @@ pub struct Course {
     pub map: RoadMap,
     /// Its driving lanes from the leftmost to the rightmost, as the driver sees them.
     pub lanes: Vec<LaneIndex>,
-    /// The lane along which stations are measured.
+    /// The lane along which the route runs and progress is measured.
     pub reference: LaneIndex,
-    /// Where the route starts on the reference lane, metres.
-    pub start_s_m: f32,
+    /// Road station at which the route starts, metres.
+    pub start_station_m: f32,
     /// The route.
     pub route: Route,
 }
@@ -73,11 +73,12 @@ impl Course {
         }
         let reference = lanes[expected / 2];
         let route = Route::along_lane(reference, start_s_m, start_s_m + length_m);
+        let start_station_m = map.station(reference, start_s_m);
         Ok(Self {
             map,
             lanes,
             reference,
-            start_s_m,
+            start_station_m,
             route,
         })
     }
@@ -87,20 +88,9 @@ impl Course {
         self.lanes.iter().position(|&other| other == lane)
     }
 
-    /// The station of a place on any lane, 0 at the start of the route.
-    pub fn station(&self, lane: LaneIndex, s_m: f32) -> f32 {
-        let s_m = if lane == self.reference {
-            s_m
-        } else {
-            self.map.abreast(lane, s_m, self.reference)
-        };
-        s_m - self.start_s_m
-    }
-
-    /// The place on a lane that lies abreast of a station.
-    pub fn at_station(&self, lane: LaneIndex, station_m: f32) -> f32 {
-        self.map
-            .abreast(self.reference, station_m + self.start_s_m, lane)
+    /// The place on a lane that lies abreast of a place `ahead_m` along the road from the route's start.
+    pub fn ahead_of_start(&self, lane: LaneIndex, ahead_m: f32) -> f32 {
+        self.map.at_station(lane, self.start_station_m + ahead_m)
     }
 }
 

@@ -27,8 +27,6 @@ const SPEEDING_MARGIN_MPS: f32 = 1.0;
 const STANDING_MPS: f32 = 0.1;
 /// Traffic within this distance along the road is compared with, metres.
 const NEAR_TRAFFIC_M: f32 = 60.0;
-/// Vehicles further along the road than this can't touch the ego, metres.
-const REACH_M: f32 = 12.0;
 
 /// The limits that a configuration sets.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +70,10 @@ fn collisions(state: &mut State, gathered: &mut Gathered) {
     let mut own: Option<OrientedBox> = None;
     let mut contacts = 0_u64;
     for (index, vehicle) in state.vehicles.iter().enumerate() {
-        if vehicle.is_gone || (vehicle.station_m - state.ego.station_m).abs() > REACH_M {
+        let (half_length_m, half_width_m) = vehicle.half_extents_m();
+        let reach_m = half_length_m + half_width_m + HALF_EXTENTS_M.0 + HALF_EXTENTS_M.1;
+        let (dx, dy) = (vehicle.x - car.x, vehicle.y - car.y);
+        if vehicle.is_gone || dx * dx + dy * dy > reach_m * reach_m {
             continue;
         }
         let own = own.get_or_insert_with(|| {
@@ -84,18 +85,14 @@ fn collisions(state: &mut State, gathered: &mut Gathered) {
                 HALF_EXTENTS_M.1,
             )
         });
-        let (half_length_m, half_width_m) = vehicle.half_extents_m();
-        let reach_m = half_length_m + half_width_m + HALF_EXTENTS_M.0 + HALF_EXTENTS_M.1;
-        let (dx, dy) = (vehicle.x - car.x, vehicle.y - car.y);
-        if dx * dx + dy * dy <= reach_m * reach_m
-            && own.overlaps(&OrientedBox::new(
-                vehicle.x,
-                vehicle.y,
-                vehicle.yaw_rad,
-                half_length_m,
-                half_width_m,
-            ))
-        {
+        let (x, y, yaw_rad) = (vehicle.x, vehicle.y, vehicle.yaw_rad);
+        if own.overlaps(&OrientedBox::new(
+            x,
+            y,
+            yaw_rad,
+            half_length_m,
+            half_width_m,
+        )) {
             contacts |= 1 << index;
         }
     }
@@ -126,8 +123,8 @@ fn position(
     gathered.off_centre += (2.0 * ego.lateral_m.abs() / width_m.max(0.1)).min(1.0);
 }
 
-/// Which line a point lies behind: 2 x rank of its lane's left line and so on, in lanes from the left.
-fn line_index(rank: usize, lateral_m: f32, width_m: f32) -> i8 {
+/// The rank of the lane a point lies in, reckoned from a lane beside it; beyond the road's edge too.
+fn rank_of(rank: usize, lateral_m: f32, width_m: f32) -> i8 {
     let side = if lateral_m > 0.5 * width_m {
         1
     } else if lateral_m < -0.5 * width_m {
@@ -138,8 +135,8 @@ fn line_index(rank: usize, lateral_m: f32, width_m: f32) -> i8 {
     rank as i8 + side
 }
 
-/// The lines behind which the four corners lie. Over the length of a car the lane counts as straight.
-pub fn corner_lines(rank: usize, lateral_m: f32, heading_error_rad: f32, width_m: f32) -> [i8; 4] {
+/// The ranks of the lanes that the four corners lie in. Over the length of a car the lane counts as straight.
+pub fn corner_ranks(rank: usize, lateral_m: f32, heading_error_rad: f32, width_m: f32) -> [i8; 4] {
     let (sin, cos) = (libm::sinf(heading_error_rad), libm::cosf(heading_error_rad));
     let (along, across) = (HALF_EXTENTS_M.0 * sin, HALF_EXTENTS_M.1 * cos);
     [
@@ -148,13 +145,13 @@ pub fn corner_lines(rank: usize, lateral_m: f32, heading_error_rad: f32, width_m
         across - along,
         -along - across,
     ]
-    .map(|offset_m| line_index(rank, lateral_m + offset_m, width_m))
+    .map(|offset_m| rank_of(rank, lateral_m + offset_m, width_m))
 }
 
 fn lines(state: &mut State, course: &Course, width_m: f32, gathered: &mut Gathered) {
     let ego = &state.ego;
     let rank = course.rank(ego.lane).unwrap_or_default();
-    let corners = corner_lines(rank, ego.lateral_m, ego.heading_error_rad, width_m);
+    let corners = corner_ranks(rank, ego.lateral_m, ego.heading_error_rad, width_m);
     if corners != state.tally.corners {
         state.tally.corners = corners;
         state.tally.counts[infraction::LANE_INVASION] += 1;
@@ -202,7 +199,7 @@ pub fn compare_with_traffic(
     }
     let (mut count, mut sum) = (0_u32, 0.0_f64);
     for vehicle in vehicles {
-        if (vehicle.station_m - ego.station_m).abs() <= NEAR_TRAFFIC_M {
+        if ego.distance_to(vehicle) <= NEAR_TRAFFIC_M {
             count += 1;
             sum += f64::from(vehicle.speed_mps);
         }

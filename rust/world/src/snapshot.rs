@@ -76,7 +76,9 @@ codec_struct!(Vehicle {
     y,
     z,
     yaw_rad,
-    station_m
+    station_m,
+    lane_width_m,
+    lane_curvature_per_m
 });
 codec_struct!(Tally {
     counts,
@@ -302,6 +304,9 @@ fn check(state: &State, course: &Course) -> Result<(), SnapshotError> {
         ];
         require(is_near(&pose) && is_near(&rail), "vehicle.pose")?;
         require(vehicle.s_m >= 0.0, "vehicle.s_m")?;
+        let is_lane =
+            vehicle.lane_width_m.abs() <= 100.0 && vehicle.lane_curvature_per_m.abs() <= 10.0;
+        require(is_lane, "vehicle.lane")?;
     }
     let tally = &state.tally;
     let counts_fit = tally

@@ -123,7 +123,7 @@ fn place(
     let desired_mps = stream.between(speed_mps) as f32;
     let mut vehicle = Vehicle {
         lane,
-        s_m: course.at_station(lane, station_m as f32),
+        s_m: course.ahead_of_start(lane, station_m as f32),
         lateral_m: 0.0,
         change_from_m: 0.0,
         change_done: 1.0,
@@ -143,6 +143,8 @@ fn place(
         z: 0.0,
         yaw_rad: 0.0,
         station_m: 0.0,
+        lane_width_m: 0.0,
+        lane_curvature_per_m: 0.0,
     };
     vehicle.settle(course, 0.0);
     vehicle

@@ -47,7 +47,7 @@ pub struct Tally {
     pub lane_changes: i32,
     /// Vehicles that overlap the ego now, one bit each.
     pub contacts: u64,
-    /// Which line each of the ego's corners lies behind, counted from the left.
+    /// The rank of the lane that each of the ego's corners lies in.
     pub corners: [i8; 4],
     /// The ego is faster than the limit allows.
     pub is_speeding: bool,

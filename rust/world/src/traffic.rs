@@ -12,7 +12,9 @@ use crate::course::Course;
 use crate::rng::{Purpose, Stream};
 
 mod idm;
+mod slot;
 pub use idm::Idm;
+pub use slot::{InLane, Slot};
 
 /// Half length and half width in metres of the vehicles there are: Lincoln MKZ 2017 and 2020, Tesla
 /// Model 3, Nissan Patrol, as CARLA gives them.
@@ -27,8 +29,6 @@ pub const NEVER_S: f32 = 1e9;
 /// How long a vehicle goes on looking for a gap before it forgets that it wanted to change lanes.
 const PATIENCE_S: f32 = 8.0;
 const HARD_BRAKE_S: f32 = 1.5;
-/// A box that reaches further than this over a line counts in the lane behind it too, metres.
-const OVER_LINE_M: f32 = 0.1;
 /// Comfortable sideways acceleration in bends, m/s2.
 const BEND_MPS2: f32 = 2.5;
 
@@ -75,8 +75,12 @@ pub struct Vehicle {
     pub z: f32,
     /// Heading, radians.
     pub yaw_rad: f32,
-    /// Station along the route, metres.
+    /// Station along the road, metres.
     pub station_m: f32,
+    /// Width of its lane there, metres.
+    pub lane_width_m: f32,
+    /// Curvature of its lane there, 1/m, positive to the right.
+    pub lane_curvature_per_m: f32,
 }
 
 impl Vehicle {
@@ -101,66 +105,9 @@ impl Vehicle {
             libm::atan2f(lateral_rate_mps, self.speed_mps.max(1.0))
         };
         self.yaw_rad = crate::geometry::wrap_angle(sample.pose.yaw_rad + drift_rad);
-        self.station_m = course.station(self.lane, self.s_m);
-    }
-}
-
-/// What others must know of a vehicle, the ego included: where it is and which lanes it fills.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Slot {
-    /// Station, metres.
-    pub station_m: f32,
-    /// Half the length, metres.
-    pub half_length_m: f32,
-    /// Speed along the road, m/s.
-    pub speed_mps: f32,
-    /// Leftmost and rightmost lane it reaches into, as ranks.
-    pub ranks: (u8, u8),
-}
-
-impl Slot {
-    /// A slot from a lane's rank and the offset in it.
-    pub fn new(
-        station_m: f32,
-        speed_mps: f32,
-        rank: usize,
-        lateral_m: f32,
-        extents_m: (f32, f32),
-        width_m: f32,
-    ) -> Self {
-        let room_m = 0.5 * width_m - extents_m.1 + OVER_LINE_M;
-        let rank = rank as u8;
-        let ranks = (
-            rank - u8::from(lateral_m < -room_m && rank > 0),
-            rank + u8::from(lateral_m > room_m),
-        );
-        Self {
-            station_m,
-            half_length_m: extents_m.0,
-            speed_mps,
-            ranks,
-        }
-    }
-
-    const fn shares_a_lane_with(&self, other: &Self) -> bool {
-        self.ranks.0 <= other.ranks.1 && other.ranks.0 <= self.ranks.1
-    }
-
-    /// Bumper-to-bumper distance to another, metres, negative when they overlap along the road.
-    pub fn gap_to(&self, other: &Self) -> f32 {
-        (other.station_m - self.station_m).abs() - self.half_length_m - other.half_length_m
-    }
-
-    /// The nearest other ahead in a lane they share.
-    pub fn leader<'a>(&self, others: impl Iterator<Item = &'a Self>) -> Option<&'a Self> {
-        let mut best: Option<&Self> = None;
-        for other in others {
-            let is_ahead = other.station_m > self.station_m && other.shares_a_lane_with(self);
-            if is_ahead && best.is_none_or(|nearest| other.station_m < nearest.station_m) {
-                best = Some(other);
-            }
-        }
-        best
+        self.station_m = course.map.station(self.lane, self.s_m);
+        self.lane_width_m = sample.width_m;
+        self.lane_curvature_per_m = sample.curvature_per_m;
     }
 }
 
@@ -240,7 +187,7 @@ pub fn advance(
 ) {
     for (index, vehicle) in vehicles.iter_mut().enumerate() {
         if !vehicle.is_gone {
-            vehicle.acceleration_mps2 = follow(vehicle, slots, index, course, tuning);
+            vehicle.acceleration_mps2 = follow(vehicle, slots, index, tuning);
             plan(vehicle, index, tuning, seed, now_s);
         }
     }
@@ -254,19 +201,9 @@ pub fn advance(
     }
 }
 
-fn follow(
-    vehicle: &Vehicle,
-    slots: &[Slot],
-    index: usize,
-    course: &Course,
-    tuning: &Tuning,
-) -> f32 {
+fn follow(vehicle: &Vehicle, slots: &[Slot], index: usize, tuning: &Tuning) -> f32 {
     let own = &slots[index];
-    let curvature = course
-        .map
-        .sample(vehicle.lane, vehicle.s_m)
-        .curvature_per_m
-        .abs();
+    let curvature = vehicle.lane_curvature_per_m.abs();
     let bend_mps = (BEND_MPS2 / curvature.max(1e-6)).sqrt();
     let desired_mps = vehicle.desired_mps.min(bend_mps);
     match own.leader(slots.iter()) {
@@ -354,8 +291,8 @@ fn try_lane_change(
         return;
     }
     let there_m = course.map.abreast(vehicle.lane, vehicle.s_m, target);
-    let width_m = |lane, s_m| course.map.sample(lane, s_m).width_m;
-    let apart_m = 0.5 * (width_m(vehicle.lane, vehicle.s_m) + width_m(target, there_m));
+    let width_m = course.map.sample(target, there_m).width_m;
+    let apart_m = 0.5 * (vehicle.lane_width_m + width_m);
     vehicle.change_from_m = vehicle.lateral_m - f32::from(side) * apart_m;
     vehicle.lateral_m = vehicle.change_from_m;
     vehicle.change_done = 0.0;

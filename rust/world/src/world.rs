@@ -19,7 +19,7 @@ use crate::score::{self, Counts, infraction};
 use crate::spawn;
 use crate::state::{Ego, Ending, State, Tally};
 use crate::track::track;
-use crate::traffic::{self, Slot, Tuning};
+use crate::traffic::{self, InLane, Slot, Tuning};
 
 /// What all environments of one configuration share.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl World {
         let course = setup.courses.course(&setup.config, seed)?;
         let start = spawn::draw(&setup.config, &course, &setup.tuning, seed);
         let lane = course.lanes[start.ego_rank];
-        let s_m = course.at_station(lane, 0.0);
+        let s_m = course.ahead_of_start(lane, 0.0);
         let sample = course.map.sample(lane, s_m);
         let car = CarState::moving(
             sample.pose.x,
@@ -108,7 +108,7 @@ impl World {
             station_m: 0.0,
             action: [0.0; 2],
         };
-        let corners = events::corner_lines(start.ego_rank, 0.0, 0.0, sample.width_m);
+        let corners = events::corner_ranks(start.ego_rank, 0.0, 0.0, sample.width_m);
         let tally = Tally {
             corners,
             ..Tally::default()
@@ -351,35 +351,32 @@ fn fill_slots(state: &State, course: &Course, slots: &mut [Slot; MAX_VEHICLES + 
     let count = state.vehicles.len().min(MAX_VEHICLES);
     for (slot, vehicle) in slots.iter_mut().zip(&state.vehicles) {
         *slot = if vehicle.is_gone {
-            Slot {
-                station_m: f32::NEG_INFINITY,
-                ..Slot::default()
-            }
+            Slot::nowhere()
         } else {
-            let rank = course.rank(vehicle.lane).unwrap_or_default();
-            let width_m = course.map.sample(vehicle.lane, vehicle.s_m).width_m;
-            let extents_m = vehicle.half_extents_m();
+            let place = InLane {
+                rank: course.rank(vehicle.lane).unwrap_or_default(),
+                lateral_m: vehicle.lateral_m,
+                width_m: vehicle.lane_width_m,
+                curvature_per_m: vehicle.lane_curvature_per_m,
+            };
             Slot::new(
                 vehicle.station_m,
                 vehicle.speed_mps,
-                rank,
-                vehicle.lateral_m,
-                extents_m,
-                width_m,
+                vehicle.half_extents_m(),
+                place,
             )
         };
     }
     let ego = &state.ego;
-    let rank = course.rank(ego.lane).unwrap_or_default();
-    let width_m = course.map.sample(ego.lane, ego.s_m).width_m;
-    slots[count] = Slot::new(
-        ego.station_m,
-        ego.car.speed_mps,
-        rank,
-        ego.lateral_m,
-        HALF_EXTENTS_M,
-        width_m,
-    );
+    let sample = course.map.sample(ego.lane, ego.s_m);
+    let place = InLane {
+        rank: course.rank(ego.lane).unwrap_or_default(),
+        lateral_m: ego.lateral_m,
+        width_m: sample.width_m,
+        curvature_per_m: sample.curvature_per_m,
+    };
+    let station_m = course.map.station(ego.lane, ego.s_m);
+    slots[count] = Slot::new(station_m, ego.car.speed_mps, HALF_EXTENTS_M, place);
     count
 }
 

@@ -120,6 +120,7 @@ mod tests {
         let idm = Idm::new(&IdmConfig::default());
         let slot = |station_m, speed_mps| Slot {
             station_m,
+            stretch: 1.0,
             half_length_m: 2.45,
             speed_mps,
             ranks: (0, 0),
