@@ -42,11 +42,31 @@ pub(crate) struct Grid {
 struct Candidates {
     entries: [(f32, f32, LaneIndex); MAX_CANDIDATES],
     count: usize,
+    nearest: f32,
+    /// A lane whose nearest key is farther can't be the nearest lane; squared.
+    reach_squared: f32,
 }
 
 impl Candidates {
+    fn new() -> Self {
+        Self {
+            entries: [(0.0, 0.0, 0); MAX_CANDIDATES],
+            count: 0,
+            nearest: f32::INFINITY,
+            reach_squared: f32::INFINITY,
+        }
+    }
+
     /// Keeps the smaller distance of a lane; a full list forgets its farthest lane.
-    fn offer(&mut self, distance: f32, s: f32, lane: LaneIndex) {
+    fn offer(&mut self, squared: f32, s: f32, lane: LaneIndex) {
+        if squared > self.reach_squared {
+            return;
+        }
+        let distance = squared.sqrt();
+        if distance < self.nearest {
+            self.nearest = distance;
+            self.reach_squared = (distance + KEY_SLACK_M) * (distance + KEY_SLACK_M);
+        }
         let entries = &mut self.entries[..self.count];
         if let Some(entry) = entries.iter_mut().find(|entry| entry.2 == lane) {
             if distance < entry.0 {
@@ -60,11 +80,6 @@ impl Candidates {
         {
             *farthest = (distance, s, lane);
         }
-    }
-
-    fn nearest(&self) -> f32 {
-        let distances = self.entries[..self.count].iter().map(|entry| entry.0);
-        distances.fold(f32::INFINITY, f32::min)
     }
 }
 
@@ -137,27 +152,24 @@ impl Grid {
             .filter(|yaw| yaw.is_finite())
             .map(|yaw| (libm::cosf(yaw), libm::sinf(yaw)));
         let home = self.cell_of(point[0], point[1]);
-        let mut candidates = Candidates {
-            entries: [(0.0, 0.0, 0); MAX_CANDIDATES],
-            count: 0,
-        };
+        let mut candidates = Candidates::new();
+        let reach = HEADING_REACH_M + KEY_SLACK_M;
         let mut is_headed_met = false;
         for ring in 0..=self.columns.max(self.rows) {
             self.visit_ring(home, ring, |key| {
-                let distance = key.distance(point);
+                let squared = key.squared_distance(point);
                 let is_headed = key.is_headed(direction);
-                if is_headed && !is_headed_met && distance < HEADING_REACH_M + KEY_SLACK_M {
+                if is_headed && !is_headed_met && squared < reach * reach {
                     is_headed_met = true;
-                    candidates.count = 0;
+                    candidates = Candidates::new();
                 }
                 if is_headed || !is_headed_met {
-                    candidates.offer(distance, key.s, key.lane);
+                    candidates.offer(squared, key.s, key.lane);
                 }
             });
             let seen_m = ring as f32 * self.cell;
-            let is_settled =
-                is_headed_met || direction.is_none() || seen_m > HEADING_REACH_M + KEY_SLACK_M;
-            if is_settled && candidates.nearest() + KEY_SLACK_M <= seen_m {
+            let is_settled = is_headed_met || direction.is_none() || seen_m > reach;
+            if is_settled && candidates.nearest + KEY_SLACK_M <= seen_m {
                 break;
             }
         }
@@ -193,9 +205,9 @@ impl Grid {
 }
 
 impl Key {
-    fn distance(&self, point: [f32; 3]) -> f32 {
+    fn squared_distance(&self, point: [f32; 3]) -> f32 {
         let (dx, dy, dz) = (point[0] - self.x, point[1] - self.y, point[2] - self.z);
-        (dx * dx + dy * dy + dz * dz).sqrt()
+        dx * dx + dy * dy + dz * dz
     }
 
     fn is_headed(&self, direction: Option<(f32, f32)>) -> bool {
@@ -233,7 +245,7 @@ fn keys(baked: &Baked) -> Vec<Key> {
 
 /// Projects onto every lane that may be the nearest, and takes the nearest.
 fn best(map: &RoadMap, point: [f32; 3], candidates: &Candidates) -> Option<LanePoint> {
-    let reach = candidates.nearest() + KEY_SLACK_M;
+    let reach = candidates.nearest + KEY_SLACK_M;
     let mut best: Option<(f32, LanePoint)> = None;
     for (distance, s, lane) in &candidates.entries[..candidates.count] {
         if *distance > reach {

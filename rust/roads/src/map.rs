@@ -130,10 +130,21 @@ impl RoadMap {
             &self.baked.lanes[other as usize],
         );
         if from.road_id != to.road_id || from.section != to.section {
-            let pose = self.sample(lane, s_m).pose;
-            return self.project(other, pose.x, pose.y, 0.0).s_m;
+            return self.nearest_on(other, self.sample(lane, s_m).pose);
         }
         self.within_section(other, self.section_offset(lane, s_m))
+    }
+
+    /// The place on a lane nearest to a pose, wherever along the lane that is.
+    fn nearest_on(&self, lane: LaneIndex, pose: Pose) -> f32 {
+        let squared = |sample: &&Sample| {
+            let (dx, dy) = (pose.x - sample.x, pose.y - sample.y);
+            dx * dx + dy * dy
+        };
+        let samples = self.samples(lane).iter();
+        let near = samples.min_by(|one, two| squared(one).total_cmp(&squared(two)));
+        self.project(lane, pose.x, pose.y, near.map_or(0.0, |sample| sample.s))
+            .s_m
     }
 
     /// The road station (metres along the road's reference line) beside a place on a lane.

@@ -106,7 +106,19 @@ fn a_junction_offers_each_way_once_and_in_order() {
 }
 
 #[test]
-fn a_yaw_finds_the_branch_and_a_height_finds_the_bridge() {
+fn a_lane_of_another_road_is_abreast_where_it_is_nearest() {
+    let map = junction();
+    let (road, ahead) = (find(&map, 1, 0, -1), find(&map, 10, 0, -1));
+    assert_eq!(map.abreast(ahead, 12.0, road), 50.0);
+    let turn = find(&map, 11, 0, -1);
+    let beside = map.abreast(ahead, 10.0, turn);
+    let (here, there) = (map.sample(ahead, 10.0).pose, map.sample(turn, beside).pose);
+    let (dx, dy) = (here.x - there.x, here.y - there.y);
+    assert!((dx * there.yaw_rad.cos() + dy * there.yaw_rad.sin()).abs() < 1e-2);
+}
+
+#[test]
+fn a_height_tells_a_bridge_from_the_road_under_it() {
     let bridge = r#"junction="-1"><elevationProfile><elevation s="0" a="6" b="0" c="0" d="0"/></elevationProfile>"#;
     let ground = r#"junction="-1">"#;
     let lanes = section(0.0, "", "", &lane(-1, "", ""));

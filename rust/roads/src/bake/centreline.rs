@@ -182,7 +182,9 @@ impl<'a> Centreline<'a> {
                 table.rows.push((to, table.length));
                 let middle = 0.5 * (from + to);
                 let motion = self.motion(middle, self.offset(middle));
-                let sharp = motion.curvature.abs().max(motion.slip.abs());
+                // Linear headings shall be right to a quarter of what, in metres, positions are.
+                let twist = 4.0 * self.road.plan.bend(middle).rate.abs();
+                let sharp = motion.curvature.abs().max(motion.slip.abs()).max(twist);
                 table.sharpest = table.sharpest.max(sharp);
             }
             table.joints.push(table.length);
