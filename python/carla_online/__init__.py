@@ -1,5 +1,80 @@
-"""Online reinforcement learning for driving policies in CARLA."""
+"""Online reinforcement learning for driving policies in CARLA.
 
-from carla_online import envs
+A policy that was trained offline keeps improving while it drives, safely; a better version is promoted only on
+evidence. Start with `carla-online train sac_straight`, or in Python with `DeltaPolicy`, `OnlineSACTrainer` and
+`CARLAOnlineRunner`.
+"""
 
-__all__ = ["envs"]
+from carla_online._native import __version__
+from carla_online.envs import register_envs
+from carla_online.envs.contract import Capabilities, capabilities, done_api
+from carla_online.envs.transitions import make_vector_env
+from carla_online.evaluation import RouteTable, SuiteConfig, Verdict, better, evaluate, write_report
+from carla_online.learners import SACConfig, SACLearner
+from carla_online.online import (
+    Callback,
+    CARLAOnlineRunner,
+    ExperimentConfig,
+    GuardConfig,
+    OnlineSACTrainer,
+    OnlineTrainer,
+    RunnerConfig,
+    open_run,
+)
+from carla_online.policies import (
+    Baseline,
+    DeltaPolicy,
+    FullPolicy,
+    Policy,
+    ScriptedBaselineConfig,
+    check_policy,
+    load_baseline,
+    load_policy,
+    scripted_baseline,
+    wrap_baseline,
+)
+from carla_online.replay import ReplayBuffer, ReplaySchema
+
+register_envs()
+
+__all__ = [
+    "__version__",
+    # environments
+    "Capabilities",
+    "capabilities",
+    "done_api",
+    "make_vector_env",
+    "register_envs",
+    # policies
+    "Baseline",
+    "DeltaPolicy",
+    "FullPolicy",
+    "Policy",
+    "ScriptedBaselineConfig",
+    "check_policy",
+    "load_baseline",
+    "load_policy",
+    "scripted_baseline",
+    "wrap_baseline",
+    # learning
+    "SACConfig",
+    "SACLearner",
+    "OnlineTrainer",
+    "OnlineSACTrainer",
+    "GuardConfig",
+    "CARLAOnlineRunner",
+    "RunnerConfig",
+    "ExperimentConfig",
+    "Callback",
+    "open_run",
+    # experience
+    "ReplayBuffer",
+    "ReplaySchema",
+    # evidence
+    "RouteTable",
+    "SuiteConfig",
+    "Verdict",
+    "better",
+    "evaluate",
+    "write_report",
+]

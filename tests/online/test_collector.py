@@ -14,7 +14,7 @@ from carla_online.policies import DeltaPolicy, wrap_baseline
 
 def clock_baseline(obs: np.ndarray) -> np.ndarray:
     """An action that tells which observation it belongs to."""
-    return np.stack([obs[:, 0] / 1000.0, -obs[:, 0] / 1000.0], axis=1).astype(np.float32)
+    return np.stack([obs[:, 0] / 10_000.0, -obs[:, 0] / 10_000.0], axis=1).astype(np.float32)
 
 
 def collect(ends: np.ndarray, invalid: np.ndarray, hold: int, gamma: float = 0.9):
