@@ -133,12 +133,13 @@ def test_an_empty_run_names_everything_it_lacks(tmp_path):
 def test_damaged_pieces_are_left_out_and_named(make_table, tmp_path):
     write_run(tmp_path, make_table)
     (tmp_path / "trace.json").write_text('{"format": 1, "road": 5}')
-    (tmp_path / "run.json").write_text("[" * 100_000)
+    (tmp_path / "run.json").write_text('{"a":' * 400 + "1" + "}" * 400)
+    (tmp_path / "metrics.jsonl").write_text('{"step":1,"time_s":1e999,"a":1' + "0" * 400 + ',"b":[[]],"c":2}\n')
     (tmp_path / "evaluation" / "broken.json").write_text('{"format": 1, "name": "x"}')
     (tmp_path / "evaluation" / "baseline-0.json").unlink()
     _, text = parse(write_report(tmp_path))
     assert "There is no animation" in text
-    assert "Versions, seed and machine aren't known" in text
+    assert "Versions, seed and machine aren't known: run.json is nested more than 50 deep" in text
     assert "broken.json: label, role, suite, table missing" in text
     assert "fine-tuned-0 was compared with 'baseline-0', whose results aren't in this run" in text
 

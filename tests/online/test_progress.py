@@ -40,3 +40,15 @@ def test_a_terminal_shows_a_bar_with_the_figures():
 def test_nothing_is_shown_when_disabled_or_before_the_first_step():
     assert run(terminal=False, steps=[10, 20], enabled=False) == ""
     assert run(terminal=False, steps=[]) == "[bold] isn't markup\n"
+
+
+def test_time_left_counts_interruptions_and_the_speed_does_not():
+    output = io.StringIO()
+    now = [0.0]
+    with Progress(400, Console(file=output, width=200), clock=lambda: now[0]) as progress:
+        progress.update(0, {})
+        now[0] = 10.0
+        progress.update(100, {"time/env_steps_per_s": 10.0})
+        now[0] = 40.0  # an evaluation of 20 s
+        progress.update(200, {"time/env_steps_per_s": 10.0})
+    assert "200 of 400 env steps (50%), 40 s left; env steps/s 10" in output.getvalue()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from carla_online.errors import EvaluationError
 from carla_online.files import write_bytes_atomically
 
+_DEEPEST: Final = 50
 _LARGEST_FILE_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -24,19 +25,35 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        EvaluationError: The file is missing, larger than 256 MB, or isn't JSON.
+        EvaluationError: The file is missing, larger than 256 MB, nested more than 50 deep, or isn't JSON.
     """
     try:
         size_bytes = path.stat().st_size
         if size_bytes > _LARGEST_FILE_BYTES:
             raise EvaluationError(f"{path} has {size_bytes} bytes; at most {_LARGEST_FILE_BYTES} are read.")
-        return json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise EvaluationError(f"file not found: {path}.") from None
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, EvaluationError):
             raise
         raise EvaluationError(f"{path} can't be read as JSON: {error}") from error
+    _require_shallow(data, path)
+    return data
+
+
+def _require_shallow(data: Any, path: Path) -> None:
+    """Refuses what could exhaust the stack of anybody who walks through it."""
+    level = [data]
+    for _ in range(_DEEPEST):
+        level = [part for item in level if isinstance(item, dict | list) for part in _parts(item)]
+        if not level:
+            return
+    raise EvaluationError(f"{path} is nested more than {_DEEPEST} deep; that isn't a file of this project.")
+
+
+def _parts(item: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return item.values() if isinstance(item, dict) else item
 
 
 def finite(data: Any) -> Any:

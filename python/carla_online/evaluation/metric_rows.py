@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ TIME: Final = "time_s"
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Steps int64 [n], strictly increasing, and values float64 [n]; NaN where the file has null."""
 
+_LARGEST: Final = sys.float_info.max  # JSON's integers have no end
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -79,7 +81,7 @@ def read_metrics(path: Path) -> dict[str, Series]:
                 continue
             if value is None:
                 value = math.nan
-            elif isinstance(value, bool) or not isinstance(value, int | float):
+            elif isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
                 continue
             curves.setdefault(tag, {})[row[STEP]] = float(value)
     return {tag: _series(curve) for tag, curve in curves.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from rich.text import Text
 
 _LIVE_INTERVAL_S: Final = 0.25
 _LOG_INTERVAL_S: Final = 10.0
-_SPEED_SMOOTHING_S: Final = 10.0
+_SPEED_WINDOW_S: Final = 30.0
 
 _SHOWN: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("score", ("rollout/episode_timed_driving_score", "rollout/timed_driving_score"), ".1f"),
@@ -105,7 +106,9 @@ class Progress:
             self._console.print(text, markup=False, highlight=False)
 
     def _figures(self) -> list[tuple[str, str]]:
-        figures = [("env steps/s", f"{self._speed.per_s:,.0f}")] if self._speed.per_s > 0.0 else []
+        # The run's own figure leaves evaluations out.
+        speed = self._values.get("time/env_steps_per_s", self._speed.of_late)
+        figures = [("env steps/s", f"{speed:,.0f}")] if speed > 0.0 else []
         for label, tags, pattern in _SHOWN:
             value = next((self._values[tag] for tag in tags if tag in self._values), None)
             if value is not None:
@@ -115,9 +118,8 @@ class Progress:
     def _left(self) -> str:
         if self._step >= self._total:
             return "done"
-        if self._speed.per_s <= 0.0:
-            return "time left unknown"
-        return f"{_duration((self._total - self._step) / self._speed.per_s)} left"
+        speed = self._speed.overall
+        return f"{_duration((self._total - self._step) / speed)} left" if speed > 0.0 else "time left unknown"
 
     def _line(self) -> str:
         share = min(1.0, self._step / self._total)
@@ -136,19 +138,32 @@ class Progress:
 
 
 class _Speed:
-    """Steps a second, smoothed over some seconds."""
+    """Steps a second: of late, and since the display began.
+
+    The time left follows from the second, because it contains what interrupts stepping, such as evaluations.
+    """
 
     def __init__(self) -> None:
-        self.per_s = 0.0
-        self._last: tuple[float, int] | None = None
+        self._points: deque[tuple[float, int]] = deque()
+        self._first: tuple[float, int] | None = None
 
     def add(self, now_s: float, step: int) -> None:
-        if self._last is not None and now_s > self._last[0] and step >= self._last[1]:
-            elapsed_s = now_s - self._last[0]
-            newest = (step - self._last[1]) / elapsed_s
-            weight = 1.0 if self.per_s == 0.0 else 1.0 - math.exp(-elapsed_s / _SPEED_SMOOTHING_S)
-            self.per_s += weight * (newest - self.per_s)
-        self._last = (now_s, step)
+        self._first = self._first or (now_s, step)
+        self._points.append((now_s, step))
+        while now_s - self._points[0][0] > _SPEED_WINDOW_S and len(self._points) > 2:
+            self._points.popleft()
+
+    @property
+    def of_late(self) -> float:
+        return _slope(self._points[0], self._points[-1]) if self._points else 0.0
+
+    @property
+    def overall(self) -> float:
+        return _slope(self._first, self._points[-1]) if self._first else 0.0
+
+
+def _slope(first: tuple[float, int], last: tuple[float, int]) -> float:
+    return (last[1] - first[1]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
 
 
 def _duration(seconds: float) -> str:

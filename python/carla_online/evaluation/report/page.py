@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from carla_online.config import to_yaml
+from carla_online.evaluation.metric_rows import TIME
 from carla_online.evaluation.report.curves import curves_section
 from carla_online.evaluation.report.inputs import RunInputs, gather
 from carla_online.evaluation.report.markup import Html, join, json_block, tag
@@ -104,9 +106,8 @@ def _animation_section(trace: Mapping[str, Any] | None) -> Html | None:
 
 
 def _settings_section(inputs: RunInputs) -> Html:
-    rows = [
-        tag("tr", tag("th", key, scope="row"), tag("td", _plain(value))) for key, value in inputs.provenance.items()
-    ]
+    known = {**_training_facts(inputs), **inputs.provenance}
+    rows = [tag("tr", tag("th", key, scope="row"), tag("td", _plain(value))) for key, value in known.items()]
     facts = tag("div", tag("table", tag("tbody", rows), class_="facts"), class_="scroll", tabindex="0")
     suites = {evaluation.suite.name: evaluation.suite for evaluation in inputs.evaluations}
     rules = [
@@ -117,6 +118,17 @@ def _settings_section(inputs: RunInputs) -> Html:
     if inputs.config_yaml is not None:
         config = tag("details", tag("summary", "The exact configuration"), tag("pre", inputs.config_yaml))
     return tag("section", tag("h2", "Settings, versions, machine"), facts if rows else None, join(rules), config)
+
+
+def _training_facts(inputs: RunInputs) -> dict[str, Any]:
+    """Returns how long the run trained, as far as its metrics tell."""
+    if TIME not in inputs.metrics:
+        return {}
+    steps, times_s = inputs.metrics[TIME]
+    if not math.isfinite(times_s[-1]):
+        return {}
+    minutes, seconds = divmod(round(float(times_s[-1])), 60)
+    return {"trained": f"{steps[-1]:,} env steps in {minutes:,} min {seconds} s"}
 
 
 def _plain(value: Any) -> str:

@@ -126,7 +126,13 @@ def _row(member: Evaluation) -> Html:
     difference = "reference" if member.against is None else "\u2013"
     if member.verdict is not None:
         interval = member.verdict.difference
-        difference = f"{signed(interval.mean)} [{signed(interval.low)}, {signed(interval.high)}]"
+        # A bootstrap of zeros is a point: the scores agree on every route.
+        is_same = interval.low == interval.high == 0.0
+        difference = (
+            "none on any route"
+            if is_same
+            else f"{signed(interval.mean)} [{signed(interval.low)}, {signed(interval.high)}]"
+        )
     name = [tag("b", member.label)]
     if member.step is not None:
         name.append(tag("small", f"after {member.step:,} env steps"))
