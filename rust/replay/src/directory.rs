@@ -119,6 +119,11 @@ fn fill(
             .open(temporary.join(name))
     };
     let full = |error: io::Error| full_or_failed(path, temporary, geometry, error);
+    // A reservation that runs out of room would fill the disk for everybody else before it fails.
+    let needed_bytes = geometry.data_bytes as u64 + geometry.table_bytes() as u64;
+    if filesystem::free_bytes(temporary).is_ok_and(|free_bytes| free_bytes < needed_bytes) {
+        return Err(full(io::Error::from_raw_os_error(libc::ENOSPC)));
+    }
     let rows = create(ROWS).map_err(full)?;
     let mut table = create(TABLE).map_err(full)?;
     filesystem::reserve(&rows, geometry.data_bytes).map_err(full)?;

@@ -57,7 +57,7 @@ impl TestRow {
     pub fn rest(&self, layout: &RowLayout) -> Vec<u8> {
         let mut bytes = vec![0; layout.end];
         let mut put = |field: usize, value: &[u8]| {
-            bytes[layout.spans[field].offset..][..value.len()].copy_from_slice(value)
+            bytes[layout.spans[field].offset..][..value.len()].copy_from_slice(value);
         };
         put(1, &self.reward.to_ne_bytes());
         put(2, &[u8::from(self.terminated)]);
