@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -128,6 +129,22 @@ def test_a_killed_writer_loses_no_finished_row(tmp_path):
     steps = read_metrics(path)["loss"][0]
     assert len(steps) >= 200
     assert steps.tolist() == list(range(1, len(steps) + 1))
+
+
+def test_a_full_disk_leaves_no_half_row(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    writer = JsonLinesWriter(path)
+    writer.scalar("loss", 0.5, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))  # the file may grow by 20 bytes
+    try:
+        with pytest.raises(OSError, match="too large"):
+            writer.scalar("loss", 0.5, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    writer.scalar("loss", 0.5, 3)
+    writer.close()
+    assert [row["step"] for row in rows(path)] == [1, 3]
 
 
 def test_hub_hands_everything_to_every_writer(tmp_path):

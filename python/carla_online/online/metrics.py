@@ -108,8 +108,13 @@ class JsonLinesWriter(MetricWriter):
             raise ValueError(f"the tags {STEP!r} and {TIME!r} are taken; rename the metric.")
         row = {STEP: int(step), TIME: round(self._clock() - self._origin_s, 3), **values}
         line = json.dumps(row, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        while line:  # a write to a nearly full disk may take only a part
-            line = line[self._file.write(line) :]
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            while line:  # a write to a nearly full disk may take only a part
+                line = line[self._file.write(line) :]
+        except OSError:
+            self._file.truncate(end)  # or the next row would follow on half a line
+            raise
         self._last_step = int(step)
 
 

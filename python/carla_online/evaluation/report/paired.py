@@ -94,7 +94,7 @@ def _scatter(
         "Each route, before and after",
         "timed driving score; above the line is better",
         join(frame.axes("before"), diagonal, dots),
-        f"{int(crashed.sum())} routes ended off the road or in a collision afterwards (red)",
+        f"{int(crashed.sum())} of {len(before)} routes ended off the road or in a collision afterwards (red)",
     )
 
 
