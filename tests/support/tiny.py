@@ -15,10 +15,12 @@ from carla_online.online import Callback, CARLAOnlineRunner, ExperimentConfig, o
 
 def tiny_config(*, total_env_steps: int = 4_000, env: dict | None = None, **learner: object) -> ExperimentConfig:
     """An experiment with every moving part: held deltas, warm-up, checkpoints, evaluations."""
+    env = env or {"kind": "world", "num_envs": 4}
+    is_world = env["kind"] == "world"
     data = {
         "name": "tiny",
-        "env": env or {"kind": "world", "num_envs": 4},
-        "policy": {"hidden_sizes": [16, 16]},
+        "env": env,
+        "policy": {"hidden_sizes": [16, 16]} | ({} if is_world else {"kind": "full", "baseline": {"kind": "none"}}),
         "learner": {
             "batch_size": 16,
             "hidden_sizes": [16, 16],

@@ -39,7 +39,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         CheckpointError: The disk is full or not writable; earlier checkpoints are untouched.
     """
-    arrays = {name: np.ascontiguousarray(value) for name, value in sorted(checkpoint.arrays.items())}
+    arrays = {name: np.asarray(value, order="C") for name, value in sorted(checkpoint.arrays.items())}
     meta = {"version": FORMAT_VERSION, "crc32": _checksum(arrays, checkpoint.counters), "counters": checkpoint.counters}
     data = to_bytes(arrays, metadata={_META_KEY: json.dumps(meta)})
     try:
