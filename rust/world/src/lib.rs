@@ -34,6 +34,7 @@ mod geometry;
 mod hash;
 mod info;
 mod observe;
+mod report;
 pub mod reward;
 pub mod rng;
 mod route;

@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use carla_online_roads::LanePoint;
-
 use crate::config::{MAX_VEHICLES, WorldConfig};
 use crate::course::{Course, CourseBook};
 use crate::dynamics::{CarState, Command, HALF_EXTENTS_M, Model};
 use crate::error::Error;
 use crate::events::{self, Limits};
 use crate::geometry::wrap_angle;
-use crate::info::{INFO, Info};
-use crate::observe::{
-    ActorKind, ActorPose, ActorView, EgoPose, Observation, Signals, Weather, observe,
-};
+use crate::observe::Weather;
 use crate::reward::{Gathered, RewardTerms};
 use crate::score::{self, Counts, infraction};
 use crate::spawn;
@@ -167,7 +162,8 @@ impl World {
         f64::from(self.state.frame) * self.setup.config.simulation_step_s
     }
 
-    fn reference_time_s(&self) -> f64 {
+    /// Reference time of the route, seconds.
+    pub fn reference_time_s(&self) -> f64 {
         score::reference_time_s(
             f64::from(self.course.route.length_m()),
             self.setup.config.map.speed_limit_mps,
@@ -243,106 +239,6 @@ impl World {
             self.state.ending.timed_out = true;
             self.state.tally.counts[infraction::TIMED_OUT] += 1;
         }
-    }
-
-    /// Writes the observation. `actors` is scratch space.
-    pub fn observe(&self, actors: &mut Vec<ActorPose>, out: &mut Observation) {
-        actors.clear();
-        actors.extend(
-            self.state
-                .vehicles
-                .iter()
-                .filter(|vehicle| !vehicle.is_gone)
-                .map(|vehicle| ActorPose {
-                    kind: ActorKind::Vehicle,
-                    x: vehicle.x,
-                    y: vehicle.y,
-                    z: vehicle.z,
-                    yaw_rad: vehicle.yaw_rad,
-                    velocity_mps: (
-                        vehicle.speed_mps * libm::cosf(vehicle.yaw_rad),
-                        vehicle.speed_mps * libm::sinf(vehicle.yaw_rad),
-                    ),
-                    half_extents_m: vehicle.half_extents_m(),
-                    lane_hint: Some(LanePoint {
-                        lane: vehicle.lane,
-                        s_m: vehicle.s_m,
-                        lateral_m: vehicle.lateral_m,
-                    }),
-                }),
-        );
-        let ego = &self.state.ego;
-        let pose = EgoPose {
-            x: ego.car.x,
-            y: ego.car.y,
-            z: ego.z,
-            yaw_rad: ego.car.yaw_rad,
-            velocity_mps: ego.car.velocity_mps(),
-            speed_mps: ego.car.speed_mps,
-            yaw_rate_radps: ego.car.yaw_rate_radps,
-            forward_mps2: ego.car.acceleration_mps2,
-            lateral_mps2: ego.car.lateral_acceleration_mps2(),
-            throttle: ego.car.throttle,
-            brake: ego.car.brake,
-            steer: ego.action[0],
-            gear: i32::from(ego.car.gear),
-            half_extents_m: HALF_EXTENTS_M,
-            lane_hint: Some(ego.place()),
-        };
-        let view = ActorView {
-            map: &self.course.map,
-            route: &self.course.route,
-            station_hint_m: ego.station_m,
-            ego: pose,
-            actors,
-            signals: Signals::default(),
-            weather: Weather::default(),
-        };
-        observe(&view, out);
-    }
-
-    /// The info row; `progress_m` is that of the last decision, 0 after a reset.
-    pub fn info(&self, progress_m: f32) -> [f64; INFO.len()] {
-        let (ego, tally, ending) = (&self.state.ego, &self.state.tally, &self.state.ending);
-        let length_m = f64::from(self.course.route.length_m());
-        let completion = if ending.finished {
-            1.0
-        } else {
-            (f64::from(ego.station_m) / length_m).clamp(0.0, 1.0)
-        };
-        let infraction_score = score::infraction_score(&tally.counts, tally.min_speed_share());
-        let driving_score = score::driving_score(completion, infraction_score);
-        let reference_s = self.reference_time_s();
-        let near = f64::from(tally.near_steps.max(1));
-        let flag = |value: bool| f64::from(u8::from(value));
-        let info = Info {
-            progress_m: f64::from(progress_m),
-            route_completion: completion,
-            driving_score,
-            timed_driving_score: score::timed_driving_score(
-                driving_score,
-                completion,
-                reference_s,
-                self.time_s(),
-            ),
-            infraction_score,
-            sim_time_s: self.time_s(),
-            frame: f64::from(self.state.frame),
-            reference_time_s: reference_s,
-            time_limit_s: reference_s * self.setup.config.time_limit_factor,
-            route_length_m: length_m,
-            distance_m: tally.distance_m,
-            speed_mps: f64::from(ego.car.speed_mps),
-            collision: flag(ending.collision),
-            finished: flag(ending.finished),
-            off_road: flag(ending.off_road),
-            blocked: flag(ending.blocked),
-            timed_out: flag(ending.timed_out),
-            lane_changes: f64::from(tally.lane_changes),
-            near_traffic_speed_mps: tally.traffic_speed_sum / near,
-            min_speed_share: tally.min_speed_share().unwrap_or(1.0),
-        };
-        info.row()
     }
 }
 
