@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -328,6 +329,7 @@ class WorldBatch:
 
 # ---- replay ----
 
+@final
 class ReplayCore:
     """An open replay buffer; `carla_online.replay.ReplayBuffer` is its face."""
 
@@ -367,6 +369,7 @@ class ReplayCore:
     def slice_names(self) -> list[str]: ...
     def baseline_hashes(self) -> list[str]: ...
 
+@final
 class ReplayWriterCore:
     """The writing end of N streams."""
 
@@ -383,6 +386,7 @@ class ReplayWriterCore:
     ) -> None: ...
     def close(self) -> None: ...
 
+@final
 class ReplaySamplerCore:
     """A sampler's position."""
 
@@ -390,9 +394,11 @@ class ReplaySamplerCore:
     def state(self) -> tuple[int, int]: ...
     def restore(self, seed: int, draw: int) -> None: ...
 
+@final
 class ReplayColumns:
     """Arrays that sampled rows are written to, checked once."""
 
+@final
 class ReplayPositions:
     """Places of rows, listed for reading."""
 

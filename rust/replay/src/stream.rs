@@ -129,7 +129,22 @@ impl Stream {
         if self.reserved.is_none() && !self.has_room(ring, row) {
             self.reserved = Some(ring.claim(self.owner, self.id, liveness)?);
         }
+        self.prefetch(ring);
         Ok(())
+    }
+
+    /// Fetches the lines that `commit` will write: the rows of many streams lie far apart, and waiting for them one
+    /// after another is most of an append's time.
+    fn prefetch<S: Storage>(&self, ring: &Ring<S>) {
+        let (block, place) = match (self.reserved, self.block) {
+            (Some(fresh), _) => (fresh.block, 0),
+            (None, Some(block)) => (block.block, u32::from(self.word.count)),
+            (None, None) => return,
+        };
+        let layout = ring.row();
+        let offset = ring.geometry().row_offset(layout, block, place);
+        ring.storage()
+            .prefetch(offset, (layout.stride + layout.linked_end).min(1536));
     }
 
     /// Writes and publishes a row for which [`Stream::reserve`] has just succeeded.
