@@ -156,6 +156,8 @@ struct Place {
     lane_yaw_rad: f32,
     width_m: f32,
     heading: (f32, f32),
+    /// Station on the route and the piece it belongs to; `None` off the route.
+    on_route: Option<(f32, usize)>,
 }
 
 impl Place {
@@ -182,6 +184,7 @@ pub fn observe(view: &ActorView, out: &mut Observation) {
         lane_yaw_rad: sample.pose.yaw_rad,
         width_m: sample.width_m,
         heading: (libm::cosf(ego.yaw_rad), libm::sinf(ego.yaw_rad)),
+        on_route: view.route.station(view.map, &at, view.station_hint_m),
     };
     groups::ego(view, &place, out);
     gaps::lane_gaps(view, &place, out);

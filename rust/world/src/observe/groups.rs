@@ -51,13 +51,14 @@ pub(super) fn ego(view: &ActorView, place: &Place, out: &mut Observation) {
         });
     }
     out[EGO + 22] = view.weather.friction;
-    let station = view.route.station(view.map, at, view.station_hint_m);
-    let station_m = station.map_or(view.station_hint_m, |(station_m, _)| station_m);
+    let station_m = place
+        .on_route
+        .map_or(view.station_hint_m, |(station_m, _)| station_m);
     out[EGO + 23] = ((view.route.length_m() - station_m) / REMAINING_M).clamp(0.0, 1.0);
 }
 
 pub(super) fn route(view: &ActorView, place: &Place, out: &mut Observation) {
-    let station = view.route.station(view.map, &place.at, view.station_hint_m);
+    let station = place.on_route;
     let (station_m, segment) = station.unwrap_or((view.station_hint_m, 0));
     let option = view
         .route
