@@ -1,12 +1,9 @@
 """Rows that prove themselves: every value of a row follows from its number.
 
-Number = stream * STREAM_SPAN + k, where k counts the rows of the stream. Run as a script, it appends such rows until it
-is killed: `replay_rows.py DIRECTORY FIRST_STREAM STREAMS ACKNOWLEDGED_FILE`.
+Number = stream * STREAM_SPAN + k, where k counts the rows of the stream.
 """
 
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -109,9 +106,4 @@ def append_forever(directory, first_stream, streams, acknowledged):
         while True:
             append(writer, numbers)
             os.pwrite(note, numbers.astype(np.int64).tobytes(), 0)
-            # A whole episode later than the buffer's oldest rows; numbers stay inside the stream's span.
             numbers += 1
-
-
-if __name__ == "__main__":
-    append_forever(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))

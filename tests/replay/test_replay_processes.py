@@ -3,6 +3,7 @@
 CARLA_ONLINE_REPLAY_KILLS and CARLA_ONLINE_REPLAY_STALL_S raise the counts for a long proof.
 """
 
+import multiprocessing
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from replay_rows import (
     SCHEMA,
     STREAM_SPAN,
     append,
+    append_forever,
     check_fields,
     check_returns,
     last_numbers,
@@ -28,19 +30,23 @@ from carla_online.replay import ReplayBuffer
 
 KILLS = int(os.environ.get("CARLA_ONLINE_REPLAY_KILLS", "5"))
 STALL_S = float(os.environ.get("CARLA_ONLINE_REPLAY_STALL_S", "4"))
-WRITER = Path(__file__).parent / "replay_rows.py"
+HERE = Path(__file__).parent
+# The package takes seconds to import on a busy machine: a server imports it once, and each writer is forked from there.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["carla_online.replay"])
 
 
 def start_writer(directory, first_stream, streams, acknowledged):
-    arguments = [str(directory), str(first_stream), str(streams), str(acknowledged)]
-    return subprocess.Popen([sys.executable, str(WRITER), *arguments])
+    process = CONTEXT.Process(target=append_forever, args=(directory, first_stream, streams, acknowledged), daemon=True)
+    process.start()
+    return process
 
 
 def wait_for(condition, process, timeout_s=60.0):
     """Poll until a condition holds; fail if the process ends or time runs out."""
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert process.poll() is None, f"the writer ended with {process.returncode}"
+        assert process.exitcode is None, f"the writer ended with {process.exitcode}"
         assert time.monotonic() < deadline, "the writer wrote nothing in time"
         time.sleep(0.002)
 
@@ -59,8 +65,8 @@ def test_sigkill_loses_no_acknowledged_row_and_shows_no_torn_one(tmp_path):
         process = start_writer(directory, 0, streams, note)
         wait_for(lambda: acknowledged_numbers(note, streams) is not None, process)
         time.sleep(randomness.uniform(0.0, 0.2))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         with ReplayBuffer.open(directory) as buffer:
             report = buffer.verify()
             assert report.ok, report
@@ -90,17 +96,17 @@ def test_stalled_writers_tear_no_row(tmp_path):
         out = sampler.allocate(256)
         deadline = time.monotonic() + STALL_S
         while time.monotonic() < deadline:
-            randomness.choice(writers).send_signal(randomness.choice([signal.SIGSTOP, signal.SIGCONT]))
+            os.kill(randomness.choice(writers).pid, randomness.choice([signal.SIGSTOP, signal.SIGCONT]))
             for _ in range(4):
                 sampler.sample_into(out)
                 check_returns(out, 3)
                 checked += 256
-        assert [writer.poll() for writer in writers] == [None] * 4, "a writer failed"
+        assert [writer.exitcode for writer in writers] == [None] * 4, "a writer failed"
         assert checked > 10_000
     finally:
         for writer in writers:
             writer.kill()
-            writer.wait()
+            writer.join()
     assert buffer.verify().ok
     buffer.close()
 
@@ -111,7 +117,7 @@ def test_a_dead_writers_blocks_are_taken_over(tmp_path):
         process = start_writer(directory, 1, 4, note)
         wait_for(note.exists, process)
         process.kill()
-        process.wait()
+        process.join()
         with buffer.writer(streams=1) as writer:
             for number in range(200):
                 append(writer, [number])
@@ -123,7 +129,7 @@ def test_a_forked_handle_refuses_and_a_reopened_one_works(tmp_path):
     directory = tmp_path / "replay"
     script = f"""
 import os, sys
-sys.path.insert(0, {str(WRITER.parent)!r})
+sys.path.insert(0, {str(HERE)!r})
 from carla_online.errors import ReplayForked
 from carla_online.replay import ReplayBuffer
 from replay_rows import SCHEMA, STREAM_SPAN, append

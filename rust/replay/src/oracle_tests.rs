@@ -188,6 +188,9 @@ proptest! {
         let found = harness.read_all(Horizon { steps: n_step, gamma }, watermark);
         let stored: std::collections::HashSet<u64> = found.iter().map(|sampled| sampled.row.step_id).collect();
         prop_assert_eq!(stored.len(), found.len(), "a row was read twice");
+        if watermark == u64::MAX {
+            prop_assert_eq!(found.len() as u64, harness.ring.size(), "a row was refused though nobody writes");
+        }
         for sampled in &found {
             let &(stream, start) = places.get(&sampled.row.step_id).expect("a row nobody appended");
             let history = &harness.histories[stream];
