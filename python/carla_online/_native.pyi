@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import final
+from typing import Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ def write_road(
     lane_width_m: float = 3.5,
     speed_limit_mps: float = ...,
     shoulder_width_m: float = 0.0,
-    start: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    elevation: Sequence[tuple[float, float, float]] = (),
+    start: tuple[float, float, float] = ...,
+    elevation: Sequence[tuple[float, float, float]] = ...,
 ) -> str:
     """Write one road as OpenDRIVE that `RoadMap` and CARLA 0.9.16 read.
 
@@ -47,6 +47,7 @@ def write_road(
         ValueError: A segment has none or more than three numbers.
     """
 
+@final
 class Lane:
     """One lane of one lane section, a node of the lane graph; lanes are named by their index in `RoadMap.lanes()`."""
 
@@ -92,6 +93,7 @@ class Lane:
     @property
     def section_end_m(self) -> float: ...
 
+@final
 class LaneSample:
     """The centre of a lane at one place, CARLA coordinates, heading along the driving direction."""
 
@@ -110,6 +112,7 @@ class LaneSample:
     @property
     def width_m(self) -> float: ...
 
+@final
 class LanePoint:
     """A place relative to a lane."""
 
@@ -122,6 +125,7 @@ class LanePoint:
     def lateral_m(self) -> float:
         """Distance from the lane's centre, positive to the right as the driver sees it."""
 
+@final
 class Markings:
     """The marks on both edges of a lane, as the driver sees them."""
 
@@ -135,6 +139,7 @@ class Markings:
     @property
     def right_permits_change(self) -> bool: ...
 
+@final
 class Polyline:
     """A line along a lane, for drawing."""
 
@@ -150,6 +155,7 @@ class Polyline:
     def points(self) -> list[tuple[float, float, float]]:
         """At least two points (x, y, z) in metres, in the driving direction."""
 
+@final
 class RoadMap:
     """An immutable, baked road map; safe to share between threads.
 
@@ -202,6 +208,7 @@ class RoadMap:
 
 # ---- world ----
 
+@final
 class WorldBatch:
     """Driving worlds of one configuration, stepped together; what they do is a function of seeds and actions alone.
 
@@ -213,7 +220,7 @@ class WorldBatch:
     obs_dim: int
     """Number of observed values, 144."""
 
-    def __init__(self, *, num_envs: int, config: str, threads: int = 1) -> None:
+    def __new__(cls, *, num_envs: int, config: str, threads: int = 1) -> Self:
         """Make worlds that wait for their first reset.
 
         Args:
