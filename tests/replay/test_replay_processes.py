@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 from replay_rows import (
     GAMMA,
     SCHEMA,
@@ -26,6 +27,7 @@ from replay_rows import (
     rows_of,
 )
 
+from carla_online.errors import ReplayError
 from carla_online.replay import ReplayBuffer
 
 KILLS = int(os.environ.get("CARLA_ONLINE_REPLAY_KILLS", "5"))
@@ -123,6 +125,21 @@ def test_a_dead_writers_blocks_are_taken_over(tmp_path):
                 append(writer, [number])
         assert {int(n) for chunk in buffer.read_rows() for n in chunk["step_id"]} <= set(range(200))
         assert buffer.size > 40
+
+
+def test_a_process_that_lost_its_lock_notices_before_it_writes(tmp_path):
+    directory, note = tmp_path / "replay", tmp_path / "note"
+    with ReplayBuffer.create(directory, SCHEMA, capacity_rows=256, block_rows=8) as buffer:
+        writer = buffer.writer(streams=1)
+        append(writer, [0])
+        (directory / "writers.lock").read_bytes()  # closing any descriptor of the file drops the process's locks
+        process = start_writer(directory, 1, 1, note)
+        wait_for(note.exists, process)
+        with pytest.raises(ReplayError, match="lost its lock"):
+            append(writer, [1])
+        process.kill()
+        process.join()
+        assert buffer.verify().ok
 
 
 def test_a_forked_handle_refuses_and_a_reopened_one_works(tmp_path):

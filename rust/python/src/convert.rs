@@ -2,7 +2,7 @@
 //!
 //! Every binding takes its arrays through [`Arguments`], so that each one is checked in the same way: element type,
 //! shape, C order, writability, and that an output shares no byte with any other argument. Arrays come through the
-//! stable ABI's buffer protocol; NumPy arrays and `torch` CPU tensors (after `.numpy()`) both provide it.
+//! stable ABI's buffer protocol; `NumPy` arrays and `torch` CPU tensors (after `.numpy()`) both provide it.
 //!
 //! ```ignore
 //! let mut arguments = Arguments::new();
@@ -14,7 +14,7 @@
 //! # What Rust can't check
 //!
 //! While a call runs without the interpreter, another Python thread could write to an array that the call reads. That
-//! is the caller's fault with every NumPy function that releases the interpreter, and it is so here: the values read
+//! is the caller's fault with every `NumPy` function that releases the interpreter, and it is so here: the values read
 //! are then unspecified. No element type here has an invalid bit pattern (booleans are [`Flag`]), and no length or
 //! index is ever taken from such memory without a check, so memory safety in this crate doesn't rest on it.
 
@@ -29,7 +29,7 @@ use pyo3::prelude::*;
 /// What an element of a buffer is: its family and its width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ElementKind {
-    /// `b'f'` float, `b'u'` unsigned, `b'i'` signed, `b'?'` boolean, as in the array interface of NumPy.
+    /// `b'f'` float, `b'u'` unsigned, `b'i'` signed, `b'?'` boolean, as in the array interface of `NumPy`.
     pub family: u8,
     /// Bytes of one element.
     pub size_bytes: usize,

@@ -67,6 +67,9 @@ fn detached<T: Send>(py: Python<'_>, payload_bytes: usize, work: impl FnOnce() -
     }
 }
 
+/// A row that fails its checksum: block, place, what is wrong.
+type BadRow = (u32, u32, &'static str);
+
 /// An open buffer.
 #[pyclass(frozen, module = "carla_online._native")]
 struct ReplayCore {
@@ -246,7 +249,7 @@ impl ReplayCore {
         }))
     }
 
-    fn verify(&self, py: Python<'_>) -> PyResult<(u64, u64, Vec<(u32, u32, &'static str)>)> {
+    fn verify(&self, py: Python<'_>) -> PyResult<(u64, u64, Vec<BadRow>)> {
         let report = py.detach(|| self.buffer.verify()).map_err(raised)?;
         let listed = report
             .bad_rows

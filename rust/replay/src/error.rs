@@ -120,10 +120,18 @@ pub enum Error {
         /// What else narrowed the choice, with a leading comma, or nothing.
         condition: String,
     },
-    /// Another process took a block that this one was writing.
+    /// Another process took a block that this one was writing, or this process's number.
     #[error(
-        "block {block} was taken by another process: this process lost its lock on writers.lock \
-         (something in it opened and closed that file); reopen the buffer"
+        "this process lost its lock on writers.lock at {} (something in it opened and closed that file), \
+         and another process took its place; reopen the buffer", .path.display()
+    )]
+    LostLock {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A block of this stream has another owner: the caller turns it into [`Error::LostLock`].
+    #[error(
+        "block {block} has another owner than the stream that was writing it; reopen the buffer"
     )]
     LostBlock {
         /// The block.

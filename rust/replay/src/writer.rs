@@ -275,15 +275,20 @@ impl Writer {
                 path: self.buffer.path().to_owned(),
             });
         }
-        let confirm = || {
-            if lock.renew() {
-                Ok(())
-            } else {
-                Err(Error::LostBlock { block: 0 })
-            }
+        let lost = || Error::LostLock {
+            path: self.buffer.path().to_owned(),
         };
-        self.set
-            .append(self.buffer.ring(), columns, lock.as_ref(), confirm)
+        let confirm = || if lock.renew() { Ok(()) } else { Err(lost()) };
+        let result = self
+            .set
+            .append(self.buffer.ring(), columns, lock.as_ref(), confirm);
+        result.map_err(|error| {
+            if matches!(error, Error::LostBlock { .. }) {
+                lost()
+            } else {
+                error
+            }
+        })
     }
 
     /// Gives the blocks back. What was appended stays.
