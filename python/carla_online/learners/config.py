@@ -12,9 +12,12 @@ from carla_online.config import Config
 class WarmupConfig(Config):
     """What drives before the learner starts."""
 
-    kind: Literal["frozen", "held_random", "uniform"] = "held_random"
+    kind: Literal["frozen", "held_random", "around_baseline", "uniform"] = "held_random"
     """`frozen`: the untrained policy with its own noise. `held_random`: random head outputs, each held for one to
-    four draws, and zero for two draws in five. `uniform`: a fresh uniform head output at each draw."""
+    four draws, and zero for two draws in five. `around_baseline`, for a policy of its own: the baseline's action plus
+    such noise. `uniform`: a fresh uniform head output at each draw."""
+    noise: tuple[float, ...] = (0.15, 0.7)
+    """Largest noise on each action around the baseline."""
 
     transitions: int = Field(20_000, ge=0)
     """Replay rows collected before the first update of the actor."""

@@ -75,7 +75,7 @@ class Collector:
 
     def propose(self, obs: FloatArray, *, generator: torch.Generator, deterministic: bool = False) -> Draw:
         """Asks the policy for every environment, so that the noise consumed doesn't depend on who needs a draw."""
-        baseline = self._baseline_action(obs)
+        baseline = self.baseline_action(obs)
         if isinstance(self.policy, ActorPolicy):
             _, logp, extra = self.policy.act_beside(obs, baseline, deterministic=deterministic, generator=generator)
             return Draw(extra["squashed"], logp)
@@ -88,7 +88,7 @@ class Collector:
     def act(self, obs: FloatArray, draw: Draw) -> FloatArray:
         """Returns the proposed actions [N, A]; environments that need a draw take theirs from `draw`."""
         fresh = self.needs_draw
-        baseline = self._baseline_action(obs)
+        baseline = self.baseline_action(obs)
         if self._start_obs is None:
             self._start_obs = np.zeros_like(obs)
         self._squashed[fresh] = draw.squashed[fresh]
@@ -134,7 +134,7 @@ class Collector:
         rows |= {"terminated": step.terminated & valid, "truncated": step.truncated & valid & ~step.terminated}
         self._baseline = None
         next_values: dict[str, NDArray[np.generic]] = {"obs": step.next_obs}
-        next_values["baseline_action"] = self._baseline_action(step.next_obs)
+        next_values["baseline_action"] = self.baseline_action(step.next_obs)
         if ended.any() or not valid.all():
             self._baseline = None  # some go on from the first observation of another episode
         return closed, rows, next_values
@@ -159,7 +159,8 @@ class Collector:
         self._start_obs = np.array(state["start_obs"], dtype=np.float32) if "start_obs" in state else None
         self._baseline = None
 
-    def _baseline_action(self, obs: FloatArray) -> FloatArray:
+    def baseline_action(self, obs: FloatArray) -> FloatArray:
+        """Returns the baseline's actions [N, A] for the observations to act on; zeros where there is no baseline."""
         if self._baseline is None:
             if isinstance(self.policy, ActorPolicy):
                 self._baseline = self.policy.baseline_action(obs)

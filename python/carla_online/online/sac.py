@@ -106,7 +106,7 @@ class OnlineSACTrainer(OnlineTrainer):
         """Returns the proposed actions; see `OnlineTrainer.act`."""
         draw = self._collector.propose(obs, generator=self._generator)
         if self._warmup.is_active(self.transitions):
-            draw = self._warmup.replace(draw, self._collector.needs_draw)
+            draw = self._warmup.replace(draw, self._collector.needs_draw, self._collector.baseline_action(obs))
         return self._collector.act(obs, draw)
 
     def observe(self, step: Step) -> int:

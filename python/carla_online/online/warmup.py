@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from carla_online.errors import ConfigError
 from carla_online.learners.config import WarmupConfig
 from carla_online.online.collector import BoolArray, Draw
+from carla_online.policies.contract import FloatArray
 
 _ZERO_SHARE = 0.4
 _LONGEST_HOLD_DRAWS = 4
@@ -23,12 +25,19 @@ class Warmup:
         action_dim: A.
         seed: Seed of its own random stream.
 
+    Raises:
+        ConfigError: `around_baseline` with another number of noise values than actions.
+
     Notes:
         `held_random` repeats one draw up to four times: a fresh draw at each step averages out before it moves
         a car (measured: at 10 Hz no lane change in 100 km, held for 0.4 s some four a kilometre).
     """
 
     def __init__(self, config: WarmupConfig, *, num_envs: int, action_dim: int, seed: int) -> None:
+        if config.kind == "around_baseline" and len(config.noise) != action_dim:
+            raise ConfigError(
+                f"learner.warmup.noise has {len(config.noise)} values; this environment has {action_dim} actions."
+            )
         self.config = config
         self._random = np.random.Generator(np.random.Philox(seed))
         self._value = np.zeros((num_envs, action_dim), dtype=np.float32)
@@ -39,7 +48,7 @@ class Warmup:
         limit = self.config.transitions if self.config.random_transitions is None else self.config.random_transitions
         return self.config.kind != "frozen" and transitions < limit
 
-    def replace(self, draw: Draw, needs_draw: BoolArray) -> Draw:
+    def replace(self, draw: Draw, needs_draw: BoolArray, baseline_action: FloatArray) -> Draw:
         """Returns the draw [N, A] to use instead of the policy's, where one is needed."""
         count, width = self._value.shape
         uniform = self._random.uniform(-1.0, 1.0, (count, width)).astype(np.float32)
@@ -51,7 +60,10 @@ class Warmup:
         self._value[renew] = np.where(zero[renew, None], 0.0, uniform[renew])
         self._draws_left[renew] = length[renew]
         self._draws_left[needs_draw] -= 1
-        return Draw(self._value.copy(), np.zeros(count, dtype=np.float32))
+        value = self._value.copy()
+        if self.config.kind == "around_baseline":
+            value = np.clip(baseline_action + value * np.asarray(self.config.noise, dtype=np.float32), -1.0, 1.0)
+        return Draw(value, np.zeros(count, dtype=np.float32))
 
     def state_dict(self) -> dict[str, NDArray[np.generic]]:
         """Returns the warm-up's state as arrays; the random stream as its counter, key and buffer."""
