@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from tyro.constructors import PrimitiveConstructorSpec
 
 from carla_online.errors import ConfigError
 
@@ -38,6 +39,26 @@ _Yaml12Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
     list("-+0123456789."),
 )
+
+
+def _parse_value(words: list[str]) -> Any:
+    try:
+        return yaml.load(words[0], Loader=_Yaml12Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+NameOrParts = Annotated[
+    str | dict[str, Any],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME|{KEY: VALUE}",
+        instance_from_str=_parse_value,
+        is_instance=lambda value: isinstance(value, str | dict),
+        str_from_instance=lambda value: [yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()],
+    ),
+]
+"""A preset's name, or a mapping of values; on the command line the mapping is written as in YAML."""
 
 
 def _refuse_duplicates(loader: _Yaml12Loader, node: yaml.MappingNode) -> dict[Any, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from carla_online.config import Config
+from carla_online.config import Config, NameOrParts
 from carla_online.envs.seeding import Split, seed_set
 
 
@@ -17,7 +17,7 @@ class SuiteConfig(Config):
 
     name: str = Field(default="default", min_length=1, max_length=200)
     """What the suite is called in reports and files."""
-    env: str | dict[str, Any] = Field(default_factory=lambda: {"kind": "world"})
+    env: NameOrParts = Field(default_factory=lambda: {"kind": "world"})
     """The environment: parts of a `WorldEnvConfig`, or a Gymnasium id."""
     routes: int = Field(default=100, ge=1, le=100_000)
     """Routes, one episode each. 30 can't show a difference of 6 points; 100 usually can."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from carla_online import _native
-from carla_online.config import Config, merge
+from carla_online.config import Config, NameOrParts, merge
 from carla_online.envs.reward import RewardConfig
 from carla_online.envs.world.presets import MAPS, TRAFFICS, scale_speeds
 from carla_online.errors import ConfigError
@@ -29,9 +29,9 @@ class WorldEnvConfig(Config):
     """Which backend this is."""
     num_envs: int = Field(default=1, ge=1, le=65_536)
     """Worlds stepped together."""
-    map: str | dict[str, Any] = "straight"
+    map: NameOrParts = "straight"
     """A preset's name, or parts of the world's `map` section; `preset` in it names their ground."""
-    traffic: str | dict[str, Any] = "default"
+    traffic: NameOrParts = "default"
     """A preset's name, or parts of the world's `traffic` section; `preset` in it names their ground."""
     ego: dict[str, Any] = Field(default_factory=dict)
     """Parts of the world's `ego` section: `dynamics`, `start_speed_mps`, ..."""
