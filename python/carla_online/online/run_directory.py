@@ -5,10 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
+import torch
+
+from carla_online._native import __version__
 from carla_online.config import read_yaml, to_yaml
 from carla_online.errors import CheckpointError, ConfigError
 from carla_online.files import write_bytes_atomically
@@ -108,7 +115,15 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def free_bytes(path: Path) -> int:
-    """Returns how many bytes an ordinary user can still write to the disk of `path`."""
-    stats = os.statvfs(path)
-    return stats.f_bavail * stats.f_frsize
+def provenance(seed: int) -> dict[str, object]:
+    """Returns what a run was made with: seed, versions, machine."""
+    return {
+        "seed": seed,
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "carla_online": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "gymnasium": gymnasium.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }

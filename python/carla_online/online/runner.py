@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import signal
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -32,11 +27,13 @@ from carla_online.online.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from carla_online.online.episodes import EpisodeTracker, mean_by_name
+from carla_online.online.episodes import EpisodeTracker
 from carla_online.online.metrics import JsonLinesWriter, MetricHub, TensorBoardWriter
 from carla_online.online.progress import Progress
-from carla_online.online.run_directory import RunDirectory
+from carla_online.online.run_directory import RunDirectory, provenance
+from carla_online.online.signals import stop_on_signals
 from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, TrainerState, split_prefix
+from carla_online.online.window import Interval, Window
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.storage import policy_to_bytes
 
@@ -130,7 +127,7 @@ class CARLAOnlineRunner:
         total = self.settings.total_env_steps if total_env_steps is None else total_env_steps
         self._stop.clear()
         progress = Progress(total, enabled=self.show_progress)
-        with progress, _signals(self._stop):
+        with progress, stop_on_signals(self._stop):
             for message in self._start_messages:
                 progress.message(message)
             self._start_messages = []
@@ -200,15 +197,15 @@ class CARLAOnlineRunner:
         )
 
     def _remember_target(self, total: int) -> None:
-        self.directory.write_json("run.json", _provenance(self.seed) | {"target_env_steps": total})
+        self.directory.write_json("run.json", provenance(self.seed) | {"target_env_steps": total})
 
     def _loop(self, total: int, progress: Progress) -> None:
         """One turn is one step of all environments; the counters alone decide what happens when, never the clock."""
         settings = self.settings
-        log = _Interval(settings.log_every_env_steps, self.env_steps)
-        save = _Interval(settings.checkpoint_every_env_steps, self.env_steps)
-        evaluate = _Interval(settings.evaluate_every_env_steps, self.env_steps)
-        window = _Window(self.env_steps, self._transitions, self._updates)
+        log = Interval(settings.log_every_env_steps, self.env_steps)
+        save = Interval(settings.checkpoint_every_env_steps, self.env_steps)
+        evaluate = Interval(settings.evaluate_every_env_steps, self.env_steps)
+        window = Window(self.env_steps, self._transitions, self._updates)
         while self.env_steps < total and not self._stop.is_set():
             step = self._source.step(self.trainer.act(self._obs))
             self.trainer.observe(step)
@@ -228,12 +225,16 @@ class CARLAOnlineRunner:
             progress.update(self.env_steps, window.latest)
             if log.is_due(self.env_steps):
                 self._log(window)
-            if evaluate.is_due(self.env_steps) and self.evaluator is not None:
-                self._write(self.evaluator.evaluate(self.env_steps, transitions=self._transitions))
+            if evaluate.is_due(self.env_steps) and self.env_steps < total:
+                self._evaluate()
                 window.restart_clock()
             if save.is_due(self.env_steps):
                 self._save()
-        if self.evaluator is not None and not self._stop.is_set():
+        if not self._stop.is_set():
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        if self.evaluator is not None:
             self._write(self.evaluator.evaluate(self.env_steps, transitions=self._transitions))
 
     @property
@@ -244,7 +245,7 @@ class CARLAOnlineRunner:
     def _updates(self) -> int:
         return int(getattr(self.trainer, "updates", 0))
 
-    def _log(self, window: _Window) -> None:
+    def _log(self, window: Window) -> None:
         metrics = window.close(self.env_steps, self._transitions, self._updates)
         metrics |= {"rollout/episodes": float(self._episodes.episodes), "time/updates": float(self._updates)}
         metrics |= {"replay/transitions": float(self._transitions)}
@@ -298,86 +299,3 @@ class CARLAOnlineRunner:
             f"recovered at {self.env_steps:,} env steps: kept {kept:,} transitions newer than the checkpoint, ended "
             f"{closed} open episodes as truncated; learning goes on from the checkpoint"
         )
-
-
-class _Interval:
-    """Fires once for every multiple of `every` that a counter passes."""
-
-    def __init__(self, every: int, start: int) -> None:
-        self._every = every
-        self._last = start // every
-
-    def is_due(self, now: int) -> bool:
-        due = now // self._every > self._last
-        self._last = now // self._every
-        return due
-
-
-class _Window:
-    """Metrics between two log lines: the newest of the learner, the mean of the episodes, the speeds."""
-
-    def __init__(self, env_steps: int, transitions: int, updates: int) -> None:
-        self.latest: dict[str, float] = {}
-        self.new_episodes: list[dict[str, float]] = []
-        self._episodes: list[dict[str, float]] = []
-        self._start = (env_steps, transitions, updates)
-        self._paused_s = 0.0
-        self._started_s = time.monotonic()
-
-    def add(self, fresh: Mapping[str, float], episodes: list[dict[str, float]]) -> None:
-        self.latest |= {f"train/{name}": value for name, value in fresh.items()}
-        self.new_episodes = episodes
-        self._episodes += episodes
-
-    def restart_clock(self) -> None:
-        """Leaves what was just waited for out of the speeds."""
-        self._started_s = time.monotonic()
-
-    def close(self, env_steps: int, transitions: int, updates: int) -> dict[str, float]:
-        elapsed_s = max(time.monotonic() - self._started_s, 1e-9)
-        means = {f"rollout/episode_{name}": value for name, value in mean_by_name(self._episodes).items()}
-        speeds = {
-            "time/env_steps_per_s": (env_steps - self._start[0]) / elapsed_s,
-            "time/updates_per_s": (updates - self._start[2]) / elapsed_s,
-        }
-        self.latest |= means | speeds
-        self._episodes = []
-        self._start = (env_steps, transitions, updates)
-        self._started_s = time.monotonic()
-        return dict(self.latest)
-
-
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """Turns SIGINT and SIGTERM into a request to stop; only the main thread may install handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _provenance(seed: int) -> dict[str, object]:
-    import gymnasium
-
-    import carla_online
-
-    return {
-        "seed": seed,
-        "carla_online": carla_online.__version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "gymnasium": gymnasium.__version__,
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-    }
