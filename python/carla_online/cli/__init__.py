@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 
@@ -42,6 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+    except OSError as error:
+        print(f"error: {_describe(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted; what was acknowledged is kept, the newest checkpoint stands", file=sys.stderr)
+        return 130
+
+
+def _describe(error: OSError) -> str:
+    """Returns what the operating system refused, on which file, and what to do about a full disk."""
+    where = f": {error.filename}" if error.filename else ""
+    cure = (
+        ". Free some disk space and resume the run" if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else ""
+    )
+    return f"{error.strerror or error}{where}{cure}"
 
 
 def _command(name: str) -> Callable[[list[str]], int]:

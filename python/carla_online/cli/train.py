@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
 from carla_online.cli.configs import load_experiment, shipped_configs
 from carla_online.config import read_yaml, validate
 from carla_online.errors import ConfigError
@@ -37,7 +35,6 @@ def train(arguments: list[str]) -> int:
     name, words = (None, arguments) if arguments[0].startswith("-") else (arguments[0], arguments[1:])
     options, overrides = _parser().parse_known_args(words)
     config, run_dir = _resolve(name, options, overrides)
-    torch.set_num_threads(1)
     with open_run(config, run_dir=run_dir, show_progress=not options.quiet) as runner:
         total = config.runner.total_env_steps
         if options.extend:
