@@ -35,7 +35,7 @@ def look(guard: StabilityGuard, learner: Learner, metrics: dict[str, float], upd
     ],
 )
 def test_a_fault_brings_the_last_good_weights_back(metrics, reason):
-    guard, learner = StabilityGuard(GuardConfig(), q_limit=12.0), Learner()
+    guard, learner = StabilityGuard(GuardConfig(good_every_updates=50), q_limit=12.0), Learner()
     assert look(guard, learner, {"q_max": 11.9}, 50) is None
     learner.weight = torch.tensor(math.nan)
     rollback = look(guard, learner, metrics, 100)
@@ -50,7 +50,7 @@ def test_a_fault_brings_the_last_good_weights_back(metrics, reason):
 def test_two_rollbacks_in_a_row_freeze_but_two_with_a_good_stretch_between_do_not():
     config = GuardConfig(good_every_updates=100)
     guard, learner = StabilityGuard(config, q_limit=1.0), Learner()
-    look(guard, learner, {"q_max": 0.5}, 50)
+    guard.keep(learner.save(), step_id=500, updates=50)
     assert not look(guard, learner, {"q_max": 2.0}, 100).frozen
     assert look(guard, learner, {"q_max": 0.5}, 160) is None
     assert not look(guard, learner, {"q_max": 2.0}, 200).frozen

@@ -40,7 +40,7 @@ class Rollback:
 
 
 class StabilityGuard:
-    """Keeps the last good state of a learner and decides when to return to it.
+    """Keeps the last good state of a learner and decides when to return to it; give it the first one with `keep`.
 
     Args:
         config: Settings.
@@ -53,7 +53,7 @@ class StabilityGuard:
         self.rollbacks = 0
         self.in_a_row = 0
         self.is_frozen = False
-        self._good_state: dict[str, Tensor] | None = None
+        self._good_state: dict[str, Tensor] = {}
         self._good_step_id = 0
         self._good_updates = 0
 
@@ -94,15 +94,14 @@ class StabilityGuard:
         """
         reason = self.fault(metrics)
         if reason is None:
-            if self._good_state is None or updates - self._good_updates >= self.config.good_every_updates:
+            if updates - self._good_updates >= self.config.good_every_updates:
                 self.keep(save(), step_id=step_id, updates=updates)
                 self.in_a_row = 0
             return None
         self.rollbacks += 1
         self.in_a_row += 1
-        self.is_frozen = self.in_a_row >= self.config.rollbacks_before_freeze
-        if self._good_state is not None:
-            restore(self._good_state)
+        self.is_frozen = self.is_frozen or self.in_a_row >= self.config.rollbacks_before_freeze
+        restore(self._good_state)
         return Rollback(reason, self._good_step_id, self.is_frozen)
 
     def state_dict(self) -> dict[str, int | bool]:

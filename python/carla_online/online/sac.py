@@ -64,6 +64,7 @@ class OnlineSACTrainer(OnlineTrainer):
         self._generator = torch.Generator().manual_seed(2 * seed + 1)
         guard_config = guard or GuardConfig()
         self.guard = StabilityGuard(guard_config, q_limit=_q_limit(guard_config, self.config))
+        self.guard.keep(self.learner.state_dict(), step_id=0, updates=0)
         self.transitions = 0
         self.updates = 0
         self._due = 0.0
@@ -105,6 +106,10 @@ class OnlineSACTrainer(OnlineTrainer):
     def act(self, obs: FloatArray) -> FloatArray:
         """Returns the proposed actions; see `OnlineTrainer.act`."""
         draw = self._collector.propose(obs, generator=self._generator)
+        if not np.isfinite(draw.squashed).all():
+            # The weights broke since the guard's last look; nothing of it may reach the simulator.
+            self._guard_against({"proposed_action": float("nan")})
+            draw = self._collector.propose(obs, generator=self._generator)
         if self._warmup.is_active(self.transitions):
             draw = self._warmup.replace(draw, self._collector.needs_draw, self._collector.baseline_action(obs))
         return self._collector.act(obs, draw)
@@ -185,6 +190,7 @@ class OnlineSACTrainer(OnlineTrainer):
             self._due = float(str(counters["due"]))
             self._sampler.restore(counters["sampler"])  # type: ignore[arg-type]
             self.guard.load_state_dict(counters["guard"])  # type: ignore[arg-type]
+            self.guard.keep(self.learner.state_dict(), step_id=self.transitions, updates=self.updates)
             self._warmup.load_state_dict(split_prefix(state.arrays, "warmup."))
             newer = self.replay.total_appended - int(str(counters["replay_total_appended"]))
         except (KeyError, ValueError, RuntimeError) as error:
@@ -250,6 +256,10 @@ class OnlineSACTrainer(OnlineTrainer):
                 inputs = self.policy.inputs(batch.obs, batch.baseline_action)
                 drift = gaussian_kl(*self.policy.head(inputs), *self._initial_head(inputs))
             metrics["kl_to_initial"] = float(drift.mean())
+        return metrics if not self._guard_against(metrics) else {"guard_rollbacks": float(self.guard.rollbacks)}
+
+    def _guard_against(self, metrics: dict[str, float]) -> bool:
+        """Lets the guard judge metrics; returns whether it went back to the last good state."""
         rollback = self.guard.look(
             metrics,
             updates=self.updates,
@@ -258,7 +268,7 @@ class OnlineSACTrainer(OnlineTrainer):
             restore=self.learner.load_state_dict,
         )
         if rollback is None:
-            return metrics
+            return False
         self._metrics.clear()
         self.learner.scale_learning_rates(self.guard.config.lr_factor**self.guard.in_a_row)
         quarantined = self.replay.quarantine(rollback.first_bad_step_id, self.transitions)
@@ -267,7 +277,7 @@ class OnlineSACTrainer(OnlineTrainer):
             f"{self.guard.config.lr_factor**self.guard.in_a_row:g}, {quarantined} transitions quarantined"
             + ("; learning is frozen, the policy drives on as it is" if rollback.frozen else "")
         )
-        return {"guard_rollbacks": float(self.guard.rollbacks)}
+        return True
 
 
 def _q_limit(guard: GuardConfig, config: SACConfig) -> float | None:
