@@ -58,10 +58,16 @@ format: setup ## Format both languages
 	$(BIN)/ruff format python tests benches scripts
 	$(BIN)/ruff check --fix --quiet python tests benches scripts
 
+.PHONY: loom
+loom: ## Check the replay's protocol under every interleaving that the model explores
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target}/loom \
+	  cargo test --quiet --release -p carla-online-replay --lib loom_tests
+
 .PHONY: prove
-prove: setup ## The long proofs: loom, kill storms, stalled writers
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p carla-online-replay --test loom
-	$(BIN)/python -m pytest -q -m "slow or not slow" tests/replay
+prove: setup loom ## The long proofs: loom, kill storms, stalled writers, many random cases
+	CARLA_ONLINE_REPLAY_KILLS=200 CARLA_ONLINE_REPLAY_STALL_S=60 CARLA_ONLINE_HYPOTHESIS=slow \
+	  $(BIN)/python -m pytest -q --timeout 1800 tests/replay
+	CARLA_ONLINE_KILLS=20 $(BIN)/python -m pytest -q --timeout 1800 tests/online/test_resume.py
 
 .PHONY: accept
 accept: setup ## Run an acceptance suite: make accept SUITE=main

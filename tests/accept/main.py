@@ -129,7 +129,7 @@ def bad_input() -> None:
 
 
 def _pytest(path: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "pytest", "-q", path]
+    words = [sys.executable, "-m", "pytest", "-q", "--timeout", "1800", path]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=ENVIRONMENT | variables)
 
 

@@ -81,7 +81,7 @@ def test_after_sigkill_nothing_acknowledged_is_lost_or_doubled_and_training_ends
         np.testing.assert_array_equal(step_ids, np.arange(len(step_ids)) + step_ids[:1].sum())
         assert len(step_ids) >= acknowledged
     with start(run_dir, total) as finished:
-        finished.communicate(timeout=100)
+        finished.communicate(timeout=600)
     assert finished.returncode == 0
     rows = stored_rows(run_dir)
     step_ids = np.sort(rows["step_id"])
