@@ -73,6 +73,12 @@ prove: setup loom ## The long proofs: loom, kill storms, stalled writers, many r
 accept: setup ## Run an acceptance suite: make accept SUITE=main
 	$(BIN)/python tests/accept/$(SUITE).py
 
+.PHONY: docs
+docs: ## Build the documentation into docs/_build
+	@test -x .venv-docs/bin/sphinx-build || { \
+	  $(PYTHON) -m venv .venv-docs && .venv-docs/bin/pip install --quiet sphinx myst-parser furo; }
+	.venv-docs/bin/sphinx-build -q -W docs docs/_build
+
 .PHONY: wheel
 wheel: setup ## Build a wheel into dist/
 	source $(BIN)/activate && maturin build --release --out dist

@@ -1,7 +1,7 @@
-"""Sphinx settings: sphinx-build docs docs/_build (needs sphinx, myst-parser and furo)."""
+"""Sphinx settings; `make docs` builds the pages."""
 
 project = "carla-online"
 author = "The carla-online developers"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_parser"]
 html_theme = "furo"
 exclude_patterns = ["_build"]
