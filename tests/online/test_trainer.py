@@ -158,3 +158,13 @@ def test_callbacks_see_steps_episodes_updates_and_checkpoints(tmp_path):
     assert seen["episodes"] == 8
     assert seen["updates"] > 0
     assert seen["checkpoints"] == 2
+
+
+def test_experience_is_tagged_with_where_it_was_made(tmp_path):
+    config = tiny_config(total_env_steps=200, env={"kind": "world", "num_envs": 4, "map": "curve", "traffic": "light"})
+    with open_run(config, run_dir=tmp_path, show_progress=False) as runner:
+        runner.run()
+        replay = runner.trainer.replay
+        tags = {int(tag) for block in replay.read_rows() for tag in block["slice_id"]}
+        assert [replay.slice_names[tag] for tag in tags] == ["curve/light/dry"]
+        assert replay.baseline_hashes[0] == runner.trainer.policy.baseline.fingerprint

@@ -197,6 +197,7 @@ class CARLAOnlineRunner:
             action_dim=source.action_dim,
             reward_term_names=REWARD_TERM_NAMES if source.capabilities.reward_terms else (),
             capabilities=source.capabilities,
+            slice_name=str(getattr(source.env.unwrapped, "slice_name", "default")),
         )
 
     def _remember_target(self, total: int) -> None:

@@ -93,7 +93,7 @@ class OnlineSACTrainer(OnlineTrainer):
         self._batch = self._sampler.allocate(self.config.batch_size)
         baseline = self.policy.baseline if isinstance(self.policy, ActorPolicy) else None
         self._baseline_id = self.replay.baseline_id(baseline.fingerprint if baseline is not None else "none")
-        self._slice_id = self.replay.slice_id("default")
+        self._slice_id = self.replay.slice_id(facts.slice_name)
         self._episode_id = np.zeros(facts.num_envs, dtype=np.uint64)
         self._episode_open = np.zeros(facts.num_envs, dtype=np.bool_)
         self._writer: ReplayWriter | None = None

@@ -25,6 +25,8 @@ class EnvironmentFacts:
     action_dim: int
     reward_term_names: tuple[str, ...]
     capabilities: Capabilities
+    slice_name: str
+    """Tags the experience made here: map, scenario or traffic, weather class"""
 
 
 @dataclass(slots=True)

@@ -51,6 +51,15 @@ class WorldEnvConfig(Config):
         """
         return json.dumps(self.resolve(), sort_keys=True)
 
+    @property
+    def slice_name(self) -> str:
+        """Map, traffic and weather class, which tag the experience made here; mappings count by their preset."""
+        names = [
+            value if isinstance(value, str) else str(value.get("preset", default))
+            for value, default in ((self.map, "straight"), (self.traffic, "default"))
+        ]
+        return "/".join([*names, "dry"])
+
     def resolve(self) -> dict[str, Any]:
         """Returns the world's configuration: its defaults, the presets, then what the user wrote.
 

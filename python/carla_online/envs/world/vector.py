@@ -141,6 +141,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         if render_mode not in (None, "rgb_array"):
             raise ConfigError(f"unknown render_mode {render_mode!r}; use None or 'rgb_array'.")
         self.config = config
+        self.slice_name = config.slice_name
         self.num_envs = config.num_envs
         self.render_mode = render_mode
         self._mode = read_mode(autoreset_mode)
