@@ -36,7 +36,17 @@ def main() -> None:
         run([str(binaries / "python"), "example.py"], folder)
         run([str(binaries / "carla-online"), "configs"], folder)
         run([str(binaries / "carla-online"), "--help"], folder)
-        words = ["--runner.total-env-steps", "2000", "--selection.routes", "4", "--suite.routes", "4", "--quiet"]
+        words = [
+            "--runner.total-env-steps",
+            "2000",
+            "--selection.routes",
+            "4",
+            "--selection.confirm-routes",
+            "4",
+            "--suite.routes",
+            "4",
+            "--quiet",
+        ]
         run([str(binaries / "carla-online"), "train", "sac_straight", *words], folder)
         if not (folder / "runs" / "sac_straight" / "report.html").exists():
             raise SystemExit("error: training from the wheel left no report")

@@ -18,7 +18,9 @@ def test_every_config_of_the_repository_is_shipped_in_the_package():
 
 @pytest.mark.parametrize("name", shipped_configs())
 def test_a_shipped_config_takes_200_steps(name, tmp_path):
-    config = load_experiment(name, ["--replay.capacity-rows", "5000", "--selection.routes", "2"])
+    config = load_experiment(
+        name, ["--replay.capacity-rows", "5000", "--selection.routes", "2", "--selection.confirm-routes", "0"]
+    )
     with open_run(config, run_dir=tmp_path / name, show_progress=False) as runner:
         num_envs = runner.trainer.state().arrays["episode_id"].size
         runner.run(200 * num_envs)

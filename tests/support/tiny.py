@@ -38,7 +38,7 @@ def tiny_config(*, total_env_steps: int = 4_000, env: dict | None = None, **lear
             "evaluate_every_env_steps": 100_000_000,
             "tensorboard": False,
         },
-        "selection": {"routes": 2, "scales": [1.0]},
+        "selection": {"routes": 2, "confirm_routes": 2, "scales": [1.0]},
         "suite": {"routes": 2},
     }
     return validate(ExperimentConfig, data, source="tiny")

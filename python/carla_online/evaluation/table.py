@@ -112,6 +112,23 @@ class RouteTable:
     def __len__(self) -> int:
         return len(self.seeds)
 
+    def select(self, seeds: NDArray[np.uint64]) -> RouteTable:
+        """Returns the rows of these routes, uint64 [S], in their order.
+
+        Raises:
+            EvaluationError: A route isn't in the table.
+        """
+        rows = _rows_of(self.seeds, seeds)
+        columns: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "end_reason":
+                value = tuple(value[row] for row in rows)
+            elif field.name != "infraction_names":
+                value = value[rows]
+            columns[field.name] = value
+        return RouteTable(**columns)
+
     def summary(self) -> RouteSummary:
         """Returns the means and totals over all routes."""
         distance_km = float(self.distance_km.sum())
@@ -188,6 +205,14 @@ class RouteTable:
             EvaluationError: The file is missing, isn't JSON, or holds something else.
         """
         return cls.from_dict(read_json(path), source=str(path))
+
+
+def _rows_of(seeds: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+    rows = {int(seed): row for row, seed in enumerate(seeds)}
+    missing = [int(seed) for seed in wanted if int(seed) not in rows]
+    if missing:
+        raise EvaluationError(f"the route with the seed {missing[0]} isn't in the table ({len(missing)} are missing).")
+    return np.array([rows[int(seed)] for seed in wanted], dtype=np.int64)
 
 
 def concatenate(tables: Sequence[RouteTable]) -> RouteTable:
