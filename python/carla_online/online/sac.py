@@ -223,8 +223,7 @@ class OnlineSACTrainer(OnlineTrainer):
         closed = self.replay.close_open_episodes()
         last = self.replay.last_step_id()
         kept = 0 if last is None else max(0, last + 1 - self.transitions)
-        if self._learning_started():
-            self._due += kept * self.config.updates_per_env_step
+        # No updates are owed for the kept rows: paid in one go they would hold the environments up for minutes.
         self.transitions += kept
         return Recovery(is_exact=False, kept_transitions=kept, closed_episodes=closed)
 
