@@ -78,7 +78,7 @@ def test_after_sigkill_nothing_acknowledged_is_lost_or_doubled_and_training_ends
         if not (run_dir / "replay").exists():
             continue
         step_ids = np.sort(stored_rows(run_dir)["step_id"])
-        np.testing.assert_array_equal(step_ids, np.arange(len(step_ids)) + step_ids[:1].sum())
+        np.testing.assert_array_equal(step_ids, np.arange(len(step_ids)))
         assert len(step_ids) >= acknowledged
     with start(run_dir, total) as finished:
         finished.communicate(timeout=600)

@@ -30,7 +30,7 @@ def tiny_config(*, total_env_steps: int = 4_000, env: dict | None = None, **lear
             "warmup": {"transitions": 200, "critic_from_transitions": 100, "critic_burn_in_updates": 5},
         }
         | learner,
-        "replay": {"capacity_rows": 4096},
+        "replay": {"capacity_rows": 65_536},
         "runner": {
             "total_env_steps": total_env_steps,
             "log_every_env_steps": 500,
