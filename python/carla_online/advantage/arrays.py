@@ -83,9 +83,7 @@ def shaped_floats(name: str, array: object, like: NDArray[Any], shape: tuple[int
 
 
 class Output:
-    """Memory for one result: the caller's array where it can be written directly, else a fresh one copied at the
-    end.
-    """
+    """Memory for one result: the caller's array where a kernel can write it, else a fresh one, copied at the end."""
 
     __slots__ = ("_given", "_target", "array")
 
