@@ -9,6 +9,122 @@ from numpy.typing import NDArray
 
 __version__: str
 
+# ---- advantage ----
+
+_Float = np.float32 | np.float64
+
+def group_advantages(
+    rewards: NDArray[_Float],
+    mask: NDArray[np.bool_] | None,
+    lengths: NDArray[_Float] | None,
+    offsets: NDArray[np.int64] | None,
+    advantages: NDArray[_Float],
+    degenerate: NDArray[np.bool_],
+    group_std: NDArray[_Float],
+    *,
+    groups: int,
+    group_size: int,
+    estimator: str,
+    ddof: int,
+    epsilon: float,
+    std_floor: float,
+    scale: float | None,
+    clip: float | None,
+    degenerate_absolute: float,
+    degenerate_relative: float,
+    threads: int | None,
+) -> tuple[int, int, float]:
+    """Write advantages, degenerate flags and group stds; return elements, degenerate groups and pooled std.
+
+    All arrays are C-contiguous, floats of the type of `rewards`, and no output shares memory. Formulas and units:
+    `carla_online.advantage.group`.
+
+    Raises:
+        AdvantageError: Offsets, a reward or a length can't be used; `index` names an element that isn't finite.
+        TypeError: An array has another element type.
+        ValueError: An array has another shape, isn't contiguous, or an output is read-only or overlaps.
+    """
+
+def gae(
+    rewards: NDArray[_Float],
+    values: NDArray[_Float],
+    next_values: NDArray[_Float],
+    terminated: NDArray[np.bool_],
+    truncated: NDArray[np.bool_],
+    mask: NDArray[np.bool_] | None,
+    advantages: NDArray[_Float],
+    returns: NDArray[_Float],
+    *,
+    gamma: float,
+    gae_lambda: float,
+    threads: int | None,
+) -> None:
+    """Write advantages and returns [T, N]; arrays and errors as `group_advantages`."""
+
+def reward_to_go(
+    rewards: NDArray[_Float],
+    ends: NDArray[np.bool_],
+    bootstrap: NDArray[_Float] | None,
+    mask: NDArray[np.bool_] | None,
+    out: NDArray[_Float],
+    *,
+    gamma: float,
+) -> None:
+    """Write discounted sums [T, N]; arrays and errors as `group_advantages`."""
+
+def n_step(
+    rewards: NDArray[_Float],
+    next_values: NDArray[_Float],
+    terminated: NDArray[np.bool_],
+    truncated: NDArray[np.bool_],
+    out: NDArray[_Float],
+    *,
+    steps: int,
+    gamma: float,
+) -> None:
+    """Write returns [T, N]; arrays and errors as `group_advantages`."""
+
+def v_trace(
+    rewards: NDArray[_Float],
+    values: NDArray[_Float],
+    next_values: NDArray[_Float],
+    log_ratio: NDArray[_Float],
+    terminated: NDArray[np.bool_],
+    truncated: NDArray[np.bool_],
+    targets: NDArray[_Float],
+    advantages: NDArray[_Float],
+    *,
+    gamma: float,
+    rho_bar: float,
+    c_bar: float,
+) -> None:
+    """Write targets and advantages [T, N]; arrays and errors as `group_advantages`."""
+
+def branch_reward_to_go(
+    rewards: NDArray[_Float],
+    alive: NDArray[np.bool_],
+    bootstrap: NDArray[_Float],
+    out: NDArray[_Float],
+    *,
+    gamma: float,
+    centre: bool,
+) -> None:
+    """Write advantages [S, G, H]; arrays and errors as `group_advantages`."""
+
+def branch_gae(
+    rewards: NDArray[_Float],
+    values: NDArray[_Float],
+    bootstrap: NDArray[_Float],
+    alive: NDArray[np.bool_],
+    terminated: NDArray[np.bool_],
+    out: NDArray[_Float],
+    *,
+    gamma: float,
+    gae_lambda: float,
+    centre: bool,
+) -> None:
+    """Write advantages [S, G, H]; arrays and errors as `group_advantages`."""
+
 # ---- roads ----
 
 def write_road(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from carla_online.advantage import kernels
+from carla_online import _native
 from carla_online.advantage.arrays import BoolArray, FloatArray, Output, flags, floats, shaped_floats
 from carla_online.advantage.temporal import require_unit
 from carla_online.errors import AdvantageError
@@ -54,7 +54,7 @@ def branch_reward_to_go(
     branches = _branches(rewards, alive, bootstrap)
     require_unit("gamma", gamma)
     output = Output(out, branches.rewards, branches)
-    kernels.branch_reward_to_go(*branches, output.array, gamma=gamma, centre=centre)
+    _native.branch_reward_to_go(*branches, output.array, gamma=gamma, centre=centre)
     return output.finish(rewards)  # type: ignore[no-any-return]
 
 
@@ -99,7 +99,7 @@ def branch_gae(
     require_unit("gamma", gamma)
     require_unit("gae_lambda", gae_lambda)
     output = Output(out, branches.rewards, (*branches, state_values, ends))
-    kernels.branch_gae(
+    _native.branch_gae(
         branches.rewards,
         state_values,
         branches.bootstrap,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from carla_online.advantage import kernels
+from carla_online import _native
 from carla_online.advantage.arrays import (
     AnyArray,
     BoolArray,
@@ -149,14 +149,15 @@ def group(
     output = Output(out, values, (values, valid, weights))
     degenerate = np.empty(layout.groups, np.bool_)
     group_std = np.empty(layout.groups, values.dtype)
-    elements, degenerate_groups, pooled_std = kernels.group_advantages(
-        values.reshape(-1),
-        None if valid is None else valid.reshape(-1),
-        None if weights is None else weights.reshape(-1),
+    elements, degenerate_groups, pooled_std = _native.group_advantages(
+        values,
+        valid,
+        weights,
         layout.offsets,
-        output.array.reshape(-1),
+        output.array,
         degenerate,
         group_std,
+        groups=layout.groups,
         group_size=layout.group_size,
         estimator=estimator,
         ddof=ddof,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from carla_online.advantage import kernels
+from carla_online import _native
 from carla_online.advantage.arrays import BoolArray, FloatArray, Output, flags, floats, require_shape, shaped_floats
 from carla_online.errors import AdvantageError
 
@@ -83,7 +83,7 @@ def gae(
     require_unit("gae_lambda", gae_lambda)
     inputs = (window.rewards, state_values, behind, ends, cuts, window.valid)
     advantages, returns = _two_outputs(out, window.rewards, inputs)
-    kernels.gae(
+    _native.gae(
         window.rewards,
         state_values,
         behind,
@@ -134,7 +134,7 @@ def reward_to_go(
     behind = None if bootstrap is None else _next_values(bootstrap, window.rewards, "bootstrap")
     require_unit("gamma", gamma)
     output = Output(out, window.rewards, (window.rewards, last, behind, window.valid))
-    kernels.reward_to_go(window.rewards, last, behind, window.valid, output.array, gamma=gamma)
+    _native.reward_to_go(window.rewards, last, behind, window.valid, output.array, gamma=gamma)
     return output.finish(rewards)  # type: ignore[no-any-return]
 
 
@@ -180,7 +180,7 @@ def n_step(
     if steps < 1:
         raise AdvantageError(f"steps is {steps}; a return needs at least 1")
     output = Output(out, window.rewards, (window.rewards, behind, ends, cuts))
-    kernels.n_step(window.rewards, behind, ends, cuts, output.array, steps=steps, gamma=gamma)
+    _native.n_step(window.rewards, behind, ends, cuts, output.array, steps=steps, gamma=gamma)
     return output.finish(rewards)  # type: ignore[no-any-return]
 
 
@@ -239,7 +239,7 @@ def v_trace(
         if not (math.isfinite(bar) and bar > 0.0):
             raise AdvantageError(f"{name} is {bar}; choose a finite value above 0")
     targets, advantages = _two_outputs(out, window.rewards, (window.rewards, state_values, behind, ratios, ends, cuts))
-    kernels.v_trace(
+    _native.v_trace(
         window.rewards,
         state_values,
         behind,

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod advantage;
 mod columns;
 mod convert;
 mod error;
@@ -12,6 +13,7 @@ mod world;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    advantage::register(module)?;
     replay::register(module)?;
     roads::register(module)?;
     world::register(module)?;
