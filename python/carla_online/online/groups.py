@@ -161,7 +161,7 @@ def assemble(
 def _divisor(spread: float, scale: EmaScale, config: GRPOConfig) -> float:
     if config.advantage_scale == "ema":
         return scale.update(spread)
-    return max(spread, 1e-6) if config.advantage_scale == "batch" else 1.0
+    return 1.0 if config.advantage_scale == "none" else max(spread, 1e-6)
 
 
 def _block(rollouts: Rollouts, learner: GRPOLearner) -> Block:

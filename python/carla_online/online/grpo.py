@@ -47,8 +47,8 @@ class OnlineGRPOTrainer(OnlineTrainer):
     ) -> None:
         if not isinstance(policy, ActorPolicy):
             raise PolicyError(
-                f"{type(policy).__name__} gives no probability ratio: pass a DeltaPolicy or FullPolicy. To learn beside "
-                "a frozen callable: DeltaPolicy(wrap_baseline(callable))."
+                f"{type(policy).__name__} gives no probability ratio: pass a DeltaPolicy or FullPolicy. To learn "
+                "beside a frozen callable: DeltaPolicy(wrap_baseline(callable))."
             )
         self.policy = policy
         self.config = config or GRPOConfig()

@@ -34,7 +34,7 @@ class Rollouts:
 
     def __init__(self, columns: int, *, state_dim: int, action_dim: int) -> None:
         self.count: NDArray[np.int64] = np.zeros(columns, dtype=np.int64)
-        widths: dict[str, tuple[int, ...]] = {name: (state_dim,) for name in ("inputs", "next_inputs")}
+        widths: dict[str, tuple[int, ...]] = dict.fromkeys(("inputs", "next_inputs"), (state_dim,))
         widths |= dict.fromkeys(("baseline_action", "executed_action", "pre_squash"), (action_dim,))
         widths |= dict.fromkeys(("logp", "reward"), ())
         shape = (_FIRST_CAPACITY, columns)
