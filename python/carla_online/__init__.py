@@ -5,6 +5,7 @@ evidence. Start with `carla-online train sac_straight`, or in Python with `Delta
 `CARLAOnlineRunner`.
 """
 
+from carla_online import advantage
 from carla_online._native import __version__
 from carla_online.envs import register_envs
 from carla_online.envs.contract import Capabilities, capabilities, done_api
@@ -71,6 +72,8 @@ __all__ = [
     "ExperimentConfig",
     "Callback",
     "open_run",
+    # advantages
+    "advantage",
     # experience
     "ReplayBuffer",
     "ReplaySchema",

@@ -56,6 +56,13 @@ class ReplayClosed(ReplayError):
     """A replay handle was used after close."""
 
 
+class AdvantageError(CarlaOnlineError, ValueError):
+    """Rewards, values or settings that no advantage can be computed from.
+
+    Where an element is at fault, the attribute `index` is its place in the flattened array.
+    """
+
+
 class CheckpointError(CarlaOnlineError):
     """A checkpoint is missing, damaged, or belongs to something else."""
 
