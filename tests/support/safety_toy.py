@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from carla_online.envs.contract import Capabilities, Snapshot
+from carla_online.learners import GRPOConfig
+from carla_online.online import CARLAOnlineRunner, OnlineGRPOTrainer, RunnerConfig
+from carla_online.policies import FullPolicy
 
 SAFETY_SHARE = 0.05
 OPTIMUM = SAFETY_SHARE * 10.0 / (SAFETY_SHARE * 10.0 + (1.0 - SAFETY_SHARE) * 0.05)
@@ -65,3 +70,22 @@ class SafetyToy(VectorEnv[Any, Any, Any]):
 
     def _obs(self) -> Any:
         return np.ones((self.num_envs, 1), np.float32)
+
+
+def learned_action(*, seed: int, windows: int = 3_000, **learner: Any) -> float:
+    """Trains on the toy in groups of 8 by branching, and returns the action found; everything else is the default."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(seed)
+        policy = FullPolicy(obs_dim=1, action_dim=1, hidden_sizes=(8,), log_std_bias=-1.0)
+        config = GRPOConfig(
+            group_mode="branch", group_size=8, window_steps=1, branch_horizon=1, hidden_sizes=(8,), **learner
+        )
+        trainer = OnlineGRPOTrainer(policy, config=config, seed=seed)
+        settings = RunnerConfig(tensorboard=False, log_every_env_steps=10**9, checkpoint_every_env_steps=10**9)
+        env = SafetyToy(32)
+        with CARLAOnlineRunner(
+            env, trainer, run_dir=folder, settings=settings, seed=seed, show_progress=False
+        ) as runner:
+            runner.run(windows * 32 * (1 + 8))
+        action, _, _ = policy.act(np.ones((1, 1), np.float32), deterministic=True)
+        return 2.0 * float(action[0, 0])
