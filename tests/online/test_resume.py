@@ -87,6 +87,20 @@ def test_a_stopped_on_policy_run_continues_bit_equal(tmp_path, env, group_mode, 
         assert value.tobytes() == parts.arrays[name].tobytes(), name
 
 
+@pytest.mark.parametrize("group_mode", ["ppo", "branch"])
+def test_a_stopped_on_policy_run_goes_on_writing_its_replay_bit_equal(tmp_path, group_mode):
+    config = tiny_grpo_config(total_env_steps=2_400, group_mode=group_mode, write_replay=True)
+    run(config, tmp_path / "whole")
+    run(config, tmp_path / "parts", stop_at=333)
+    run(config, tmp_path / "parts")
+    whole, parts = (read_checkpoint(list_checkpoints(tmp_path / name)[-1]) for name in ("whole", "parts"))
+    assert whole.counters == parts.counters
+    ours, theirs = stored_rows(tmp_path / "whole"), stored_rows(tmp_path / "parts")
+    assert len(ours["step_id"]) == whole.counters["trainer"]["transitions"]
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+
+
 def test_after_sigkill_nothing_acknowledged_is_lost_or_doubled_and_training_ends(tmp_path):
     seed = int(os.environ.get("CARLA_ONLINE_SEED", "0"))
     print(f"seed {seed}, {KILLS} kills")

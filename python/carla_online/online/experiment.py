@@ -112,7 +112,13 @@ def build_policy(config: ExperimentConfig, *, obs_dim: int, action_dim: int) -> 
 def build_trainer(config: ExperimentConfig, policy: ActorPolicy) -> OnlineTrainer:
     """Returns the trainer of the configured learner."""
     if config.learner.kind == "grpo":
-        return OnlineGRPOTrainer(policy, config=config.learner, seed=config.seed, guard=config.guard)
+        return OnlineGRPOTrainer(
+            policy,
+            config=config.learner,
+            seed=config.seed,
+            capacity_rows=config.replay.capacity_rows,
+            guard=config.guard,
+        )
     return OnlineSACTrainer(
         policy,
         config=config.learner,

@@ -16,6 +16,7 @@ from carla_online.learners.optimisers import tensors_below
 from carla_online.online.branches import drive_branches
 from carla_online.online.groups import Part, assemble, branch_part, critic_part, episode_part, window_part
 from carla_online.online.guard import GuardConfig, StabilityGuard
+from carla_online.online.recording import ReplayRecorder
 from carla_online.online.rollouts import RolloutRecorder, Rollouts
 from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, Recovery, TrainerState, split_prefix
 from carla_online.policies.actor import ActorPolicy
@@ -29,6 +30,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
         policy: A `DeltaPolicy` or `FullPolicy`.
         config: Settings of mode, window and learner.
         seed: Seeds exploration, the times of branching, network weights and the order of batches.
+        capacity_rows: Transitions the replay keeps, where `config.write_replay` asks for one.
         guard: Settings of the stability guard.
 
     Raises:
@@ -43,6 +45,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
         *,
         config: GRPOConfig | None = None,
         seed: int = 0,
+        capacity_rows: int = 1_000_000,
         guard: GuardConfig | None = None,
     ) -> None:
         if not isinstance(policy, ActorPolicy):
@@ -58,6 +61,8 @@ class OnlineGRPOTrainer(OnlineTrainer):
         self.guard = StabilityGuard(guard or GuardConfig(), q_limit=None)
         self.guard.keep(self.learner.state_dict(), step_id=0, updates=0)
         self.transitions = 0
+        self._capacity_rows = capacity_rows
+        self._replay: ReplayRecorder | None = None
         self._window_step = 0
         self._extra_env_steps = 0
         self._messages: list[str] = []
@@ -93,6 +98,8 @@ class OnlineGRPOTrainer(OnlineTrainer):
             )
         self._facts = facts
         self._recorder = self._make_recorder()
+        if self.config.write_replay:
+            self._replay = ReplayRecorder(directory, facts, self.policy, capacity_rows=self._capacity_rows)
         self._window = self._make_rollouts(facts.num_envs)
         self._branches: list[Rollouts] = []
         self._begin_window()
@@ -108,10 +115,14 @@ class OnlineGRPOTrainer(OnlineTrainer):
 
     def observe(self, step: Step) -> int:
         """Adds a step to the window; see `OnlineTrainer.observe`."""
-        closed, taken, _, _ = self._recorder.observe(step)
+        closed, taken, rows, next_values = self._recorder.observe(step)
         count = int(closed.sum())
         if count:
             self._window.append(closed, taken)
+            if self._replay is not None:
+                self._replay.append(
+                    step, closed, rows, next_values, first_id=self.transitions, version=self.learner.updates
+                )
         self.transitions += count
         self._window_step += 1
         return count
@@ -154,6 +165,8 @@ class OnlineGRPOTrainer(OnlineTrainer):
         arrays |= {f"window.{name}": value for name, value in self._window.state_dict().items()}
         for index, branches in enumerate(self._branches):
             arrays |= {f"branches.{index}.{name}": value for name, value in branches.state_dict().items()}
+        if self._replay is not None:
+            arrays |= {f"replay.{name}": value for name, value in self._replay.arrays().items()}
         arrays["branch_steps"] = np.array(sorted(self._branch_steps), dtype=np.int64)
         tensors = {f"learner.{name}": value for name, value in self.learner.state_dict().items()}
         tensors |= {f"scale.{name}": value for name, value in self._scale.state_dict().items()}
@@ -163,6 +176,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
             "window_step": self._window_step,
             "branches": len(self._branches),
             "guard": self.guard.state_dict(),
+            "replay": None if self._replay is None else self._replay.counters(),
         }
         return TrainerState(tensors, arrays, counters)
 
@@ -175,18 +189,31 @@ class OnlineGRPOTrainer(OnlineTrainer):
             self.transitions = int(str(state.counters["transitions"]))
             self.guard.load_state_dict(state.counters["guard"])  # type: ignore[arg-type]
             self.guard.keep(self.learner.state_dict(), step_id=self.transitions, updates=self.updates)
-            if same_worlds:
+            is_exact = same_worlds and self._writing_goes_on(state)
+            if is_exact:
                 self._load_window(state)
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint doesn't fit this configuration: {error}") from error
-        return Recovery(is_exact=same_worlds, kept_transitions=0, closed_episodes=0)
+        return Recovery(is_exact=True, kept_transitions=0, closed_episodes=0) if is_exact else self.recover()
 
     def recover(self) -> Recovery:
-        """Nothing of a window outlives the process; see `OnlineTrainer.recover`."""
-        return Recovery(is_exact=False, kept_transitions=0, closed_episodes=0)
+        """Begins a new window; what the replay holds, if there is one, stays; see `OnlineTrainer.recover`."""
+        if self._replay is None:
+            return Recovery(is_exact=False, kept_transitions=0, closed_episodes=0)
+        recovery = self._replay.recover(self.transitions)
+        self.transitions += recovery.kept_transitions
+        return recovery
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Closes the replay, if there is one."""
+        if self._replay is not None:
+            self._replay.close()
+
+    def _writing_goes_on(self, state: TrainerState) -> bool:
+        counters = state.counters["replay"]
+        if self._replay is None or not isinstance(counters, dict):
+            return self._replay is None
+        return self._replay.goes_on(counters, split_prefix(state.arrays, "replay."))
 
     def _load_window(self, state: TrainerState) -> None:
         self._recorder.load_state_dict(split_prefix(state.arrays, "recorder."))
@@ -262,6 +289,8 @@ class OnlineGRPOTrainer(OnlineTrainer):
             return False
         factor = self.guard.config.lr_factor**self.guard.in_a_row
         self.learner.scale_learning_rates(factor)
+        if self._replay is not None:
+            self._replay.replay.quarantine(rollback.first_bad_step_id, self.transitions)
         self._window.clear()
         self._begin_window()
         self._messages.append(
