@@ -117,7 +117,7 @@ def group_credit(scores: FloatArray, *, by_group_std: bool = False) -> tuple[Flo
 
 def explained_variance(values: FloatArray, returns: FloatArray) -> float:
     """Returns 1 - Var(returns - values) / Var(returns): 1 for a perfect value network, 0 for a constant one."""
-    variance = float(np.var(returns, dtype=np.float64))
+    variance = float(np.var(returns, dtype=np.float64)) if returns.size else 0.0
     return 0.0 if variance < 1e-12 else 1.0 - float(np.var(returns - values, dtype=np.float64)) / variance
 
 

@@ -81,6 +81,10 @@ class GRPOConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> GRPOConfig:
+        if self.window_steps < self.hold_steps:
+            raise ValueError(
+                f"window_steps {self.window_steps} is shorter than hold_steps {self.hold_steps}: no draw would end in it"
+            )
         if self.branch_points > self.window_steps:
             raise ValueError(f"branch_points {self.branch_points} don't fit into window_steps {self.window_steps}")
         if self.advantage_scale == "group" and self.group_mode == "ppo":

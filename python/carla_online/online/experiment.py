@@ -57,6 +57,13 @@ class ExperimentConfig(Config):
     suite: SuiteConfig = SuiteConfig()
     """The routes on which before and after are compared, and the rule of better."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_learner(cls, data: Any) -> Any:
+        """Takes `learner` without a kind as SAC's, the default."""
+        learner = data.get("learner") if isinstance(data, dict) else None
+        return {**data, "learner": {"kind": "sac", **learner}} if isinstance(learner, dict) else data
+
     @model_validator(mode="after")
     def _check(self) -> ExperimentConfig:
         if self.policy.kind == "delta" and self.policy.baseline.kind == "none":
