@@ -118,7 +118,7 @@ def test_moving_the_scale_of_a_value_network_changes_no_output(mean, spread, rat
     network.track(mean + spread * torch.randn(100, generator=torch.Generator().manual_seed(2)).double(), rate=rate)
     after = network.normalised(inputs) * network.scale + network.mean
     # The corrected weights are rounded to float32, so errors are relative to the largest number involved.
-    assert float((after - before).abs().max()) <= 1e-5 * (1.0 + abs(mean) + spread)
+    assert float((after - before).detach().abs().max()) <= 1e-5 * (1.0 + abs(mean) + spread)
 
 
 @pytest.mark.parametrize("offset,spread", [(0.0, 1.0), (-1500.0, 300.0), (0.0, 1e-3)])
