@@ -83,7 +83,7 @@ class GRPOConfig(Config):
     def _check(self) -> GRPOConfig:
         if self.window_steps < self.hold_steps:
             raise ValueError(
-                f"window_steps {self.window_steps} is shorter than hold_steps {self.hold_steps}: no draw would end in it"
+                f"window_steps {self.window_steps} is shorter than hold_steps {self.hold_steps}: no draw could end"
             )
         if self.branch_points > self.window_steps:
             raise ValueError(f"branch_points {self.branch_points} don't fit into window_steps {self.window_steps}")
