@@ -11,12 +11,13 @@ from carla_online.envs import register_envs
 from carla_online.envs.contract import Capabilities, capabilities, done_api
 from carla_online.envs.transitions import make_vector_env
 from carla_online.evaluation import RouteTable, SuiteConfig, Verdict, better, evaluate, write_report
-from carla_online.learners import SACConfig, SACLearner
+from carla_online.learners import GRPOConfig, GRPOLearner, SACConfig, SACLearner
 from carla_online.online import (
     Callback,
     CARLAOnlineRunner,
     ExperimentConfig,
     GuardConfig,
+    OnlineGRPOTrainer,
     OnlineSACTrainer,
     OnlineTrainer,
     RunnerConfig,
@@ -60,8 +61,11 @@ __all__ = [
     # learning
     "SACConfig",
     "SACLearner",
+    "GRPOConfig",
+    "GRPOLearner",
     "OnlineTrainer",
     "OnlineSACTrainer",
+    "OnlineGRPOTrainer",
     "GuardConfig",
     "CARLAOnlineRunner",
     "RunnerConfig",

@@ -44,6 +44,22 @@ def tiny_config(*, total_env_steps: int = 4_000, env: dict | None = None, **lear
     return validate(ExperimentConfig, data, source="tiny")
 
 
+def tiny_grpo_config(*, total_env_steps: int = 4_000, env: dict | None = None, **learner: object) -> ExperimentConfig:
+    """The same experiment with the on-policy learner: windows of a few dozen steps."""
+    data = tiny_config(total_env_steps=total_env_steps, env=env).model_dump(mode="json")
+    data["learner"] = {
+        "kind": "grpo",
+        "batch_size": 32,
+        "hidden_sizes": [16, 16],
+        "hold_steps": 3,
+        "window_steps": 24,
+        "group_size": 2,
+        "branch_horizon": 4,
+        "epochs": 2,
+    } | learner
+    return validate(ExperimentConfig, data, source="tiny")
+
+
 class Tell(Callback):
     """Writes the number of acknowledged transitions after every step, past all buffers."""
 

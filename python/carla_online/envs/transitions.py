@@ -21,6 +21,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from carla_online.config import describe_errors
 from carla_online.envs import NAMESPACE, register_envs
 from carla_online.envs.contract import Capabilities, Snapshot, capabilities
+from carla_online.envs.seeding import stream_seeds
 from carla_online.envs.toy import GymnasiumEnvConfig, ToyVectorEnv
 from carla_online.envs.world import WorldEnvConfig, WorldVectorEnv
 from carla_online.errors import CapabilityError, CheckpointError, ConfigError
@@ -114,17 +115,26 @@ class TransitionSource:
         return capabilities(self.env)
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None, rows_per_sequence: int = 1
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Begins new episodes everywhere.
 
         Args:
             seed: As in Gymnasium.
             options: Passed on.
+            rows_per_sequence: Neighbouring environments that drive the same episodes one after the other: same route,
+                same seed. Needs a seed.
 
         Returns:
             Observations float32 [N, D] and infos.
         """
+        if rows_per_sequence > 1 and seed is not None:
+            sequences = np.arange(self.num_envs) // rows_per_sequence
+            if self.capabilities.episode_seeds:
+                options = (options or {}) | {"sequences": sequences}
+            else:
+                seeds = stream_seeds(seed, self.num_envs)[sequences] % np.uint64(2**31)
+                seed = seeds.tolist()  # type: ignore[assignment] # Gymnasium's vector environments take a list too
         observations, infos = self.env.reset(seed=seed, options=options)
         self._due_reset = np.zeros(self.num_envs, np.bool_)
         return self._flat(observations), infos

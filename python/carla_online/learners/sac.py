@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from carla_online.errors import CheckpointError
 from carla_online.learners.config import SACConfig
 from carla_online.learners.critics import CriticEnsemble
+from carla_online.learners.optimisers import gradient_step, load_optimiser_state, optimiser_state, tensors_below
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.networks import squash
 
@@ -91,7 +92,9 @@ class SACLearner:
         target = self._target(batch)
         q = self.critic(state, batch.executed_action)
         critic_loss = (q - target).square().mean(dim=1).sum()
-        critic_norm = _step(self.critic_optimiser, critic_loss, self._critic_parameters, self.config.critic_grad_clip)
+        critic_norm = gradient_step(
+            self.critic_optimiser, critic_loss, self._critic_parameters, self.config.critic_grad_clip
+        )
         # Target network: psi <- tau Q + (1 - tau) psi.
         with torch.no_grad():
             torch._foreach_lerp_(self._target_parameters, self._critic_parameters, self.config.target_rate)
@@ -103,7 +106,7 @@ class SACLearner:
             squashed, logp = self._draw(state)
             q_new = self.critic(state, self.policy.compose(batch.baseline_action, squashed)).amin(dim=0)
             actor_loss = (self.temperature * logp - q_new).mean()
-            actor_norm = _step(
+            actor_norm = gradient_step(
                 self.actor_optimiser, actor_loss, list(self.policy.head.parameters()), self.config.actor_grad_clip
             )
             self.critic.requires_grad_(True)
@@ -159,10 +162,7 @@ class SACLearner:
         state["updates"] = torch.tensor(self.updates)
         state["generator"] = self.generator.get_state()
         for name, optimiser in self._optimisers().items():
-            state[f"{name}.lr"] = torch.tensor(optimiser.param_groups[0]["lr"], dtype=torch.float64)
-            for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
-                for key, value in optimiser.state.get(parameter, {}).items():
-                    state[f"{name}.{index}.{key}"] = value
+            state |= optimiser_state(optimiser, name)
         return {name: value.detach().clone() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -172,16 +172,15 @@ class SACLearner:
             CheckpointError: A tensor is missing or has another shape.
         """
         try:
-            self.policy.head.load_state_dict(_below(state, "head."))
-            self.critic.load_state_dict(_below(state, "critic."))
-            self.target_critic.load_state_dict(_below(state, "target_critic."))
+            self.policy.head.load_state_dict(tensors_below(state, "head."))
+            self.critic.load_state_dict(tensors_below(state, "critic."))
+            self.target_critic.load_state_dict(tensors_below(state, "target_critic."))
             with torch.no_grad():
                 self.log_temperature.copy_(state["log_temperature"])
             self.updates = int(state["updates"])
             self.generator.set_state(state["generator"])
             for name, optimiser in self._optimisers().items():
-                optimiser.param_groups[0]["lr"] = float(state[f"{name}.lr"])
-                _load_moments(optimiser, _below(state, f"{name}."))
+                load_optimiser_state(optimiser, state, name)
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"the learner's state doesn't fit this configuration: {error}") from error
 
@@ -191,26 +190,3 @@ class SACLearner:
             "critic_optimiser": self.critic_optimiser,
             "temperature_optimiser": self.temperature_optimiser,
         }
-
-
-def _step(optimiser: torch.optim.Adam, loss: Tensor, parameters: list[Tensor], clip: float) -> Tensor:
-    """Takes one clipped gradient step and returns the gradient's norm before clipping."""
-    optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(parameters, clip)
-    optimiser.step()
-    return norm
-
-
-def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def _load_moments(optimiser: torch.optim.Adam, state: Mapping[str, Tensor]) -> None:
-    """Puts Adam's moments back by parameter index; a parameter without any has not been stepped yet."""
-    for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
-        moments = _below(state, f"{index}.")
-        if moments:
-            optimiser.state[parameter] = {key: value.clone() for key, value in moments.items()}
-        else:
-            optimiser.state.pop(parameter, None)

@@ -25,6 +25,10 @@ class Draw:
     """[N, A]: the head's output, in [-1, 1]; the action itself for a policy that has no head"""
     logp: FloatArray
     """[N]"""
+    pre_squash: FloatArray | None = None
+    """[N, A]: u of the draw tanh(u); None for a policy that has no head"""
+    pre_squash_logp: FloatArray | None = None
+    """[N]: log density of u"""
 
 
 class Collector:
@@ -78,7 +82,7 @@ class Collector:
         baseline = self.baseline_action(obs)
         if isinstance(self.policy, ActorPolicy):
             _, logp, extra = self.policy.act_beside(obs, baseline, deterministic=deterministic, generator=generator)
-            return Draw(extra["squashed"], logp)
+            return Draw(extra["squashed"], logp, extra["pre_squash"], extra["pre_squash_logp"])
         action, logp, extra = self.policy.act(obs, deterministic=deterministic, generator=generator)
         if "baseline_action" in extra:
             self._baseline = extra["baseline_action"]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from carla_online.envs.contract import Capabilities
 from carla_online.envs.transitions import Step
+from carla_online.online.branches import BranchingEnvironments
 from carla_online.policies.contract import FloatArray, Policy
 
 
@@ -27,6 +28,9 @@ class EnvironmentFacts:
     capabilities: Capabilities
     slice_name: str
     """Tags the experience made here: map, scenario or traffic, weather class"""
+    environments: BranchingEnvironments | None = None
+    """The environments themselves, for excursions between two steps that end where they began; None where they can't be
+    put back exactly"""
 
 
 @dataclass(slots=True)
@@ -81,6 +85,15 @@ class OnlineTrainer(ABC):
     @abstractmethod
     def update(self) -> dict[str, float]:
         """Does the updates that are due and returns fresh metrics by name, or none."""
+
+    def take_extra_env_steps(self) -> int:
+        """Returns the environment steps that the trainer took by itself since the last call (branches, for one)."""
+        return 0
+
+    @property
+    def rows_per_sequence(self) -> int:
+        """Neighbouring environments that drive the same sequence of episodes; 1 where each drives its own."""
+        return 1
 
     @property
     @abstractmethod

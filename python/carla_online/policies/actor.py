@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from carla_online.errors import PolicyError
 from carla_online.policies.baseline import Baseline
 from carla_online.policies.contract import FloatArray
-from carla_online.policies.networks import GaussianHead, squash
+from carla_online.policies.networks import GaussianHead, gaussian_logp, squash
 
 
 class ActorPolicy(nn.Module):
@@ -66,7 +66,10 @@ class ActorPolicy(nn.Module):
     def act(
         self, obs: FloatArray, *, deterministic: bool = False, generator: torch.Generator | None = None
     ) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
-        """Chooses actions; see `Policy.act`. `extra` holds `baseline_action` and `squashed`, each [N, A]."""
+        """Chooses actions; see `Policy.act`.
+
+        `extra` holds `baseline_action`, `squashed` and `pre_squash`, each [N, A], and `pre_squash_logp` [N].
+        """
         if obs.ndim != 2 or obs.shape[1] != self.obs_dim:
             raise PolicyError(f"observations have shape {obs.shape}; this policy was made for [N, {self.obs_dim}].")
         return self.act_beside(obs, self.baseline_action(obs), deterministic=deterministic, generator=generator)
@@ -86,7 +89,9 @@ class ActorPolicy(nn.Module):
             noise = torch.zeros_like(mean) if deterministic else torch.randn(mean.shape, generator=generator)
             squashed, logp = squash(mean, log_std, noise)
             action = self.compose(baseline_tensor, squashed)
-        extra = {"baseline_action": baseline_action, "squashed": squashed.numpy()}
+            pre_squash = mean + log_std.exp() * noise
+        extra = {"baseline_action": baseline_action, "squashed": squashed.numpy(), "pre_squash": pre_squash.numpy()}
+        extra["pre_squash_logp"] = gaussian_logp(pre_squash, mean, log_std).numpy()
         return action.numpy(), logp.numpy(), extra
 
 

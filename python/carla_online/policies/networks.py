@@ -77,6 +77,17 @@ def squash(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor
     return torch.tanh(u), (log_normal - log_jacobian).sum(dim=-1)
 
 
+def gaussian_logp(u: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Returns the log density of pre-squash actions u [B, A] under N(mean, std), shape [B]."""
+    noise = (u - mean) / log_std.exp()
+    return (-0.5 * noise.square() - log_std - _HALF_LOG_TWO_PI).sum(dim=-1)
+
+
+def gaussian_entropy(log_std: Tensor) -> Tensor:
+    """Returns the entropy of diagonal Gaussians, in nat, shape [B], for log standard deviations [B, A]."""
+    return (log_std + _HALF_LOG_TWO_PI + 0.5).sum(dim=-1)
+
+
 def gaussian_kl(mean: Tensor, log_std: Tensor, other_mean: Tensor, other_log_std: Tensor) -> Tensor:
     """Returns KL(N(mean, std) || N(other_mean, other_std)) of diagonal Gaussians, in nat, shape [B].
 

@@ -17,7 +17,7 @@ from carla_online.config import validate
 from carla_online.envs.contract import Capabilities, Snapshot
 from carla_online.envs.reward import Reward, RewardConfig, RewardFunction
 from carla_online.envs.seeding import Split, episode_seeds, stream_seeds
-from carla_online.envs.world.arguments import read_actions, read_mask, read_mode, read_options
+from carla_online.envs.world.arguments import read_actions, read_mask, read_mode, read_options, read_sequences
 from carla_online.envs.world.buffers import WorldBuffers
 from carla_online.envs.world.config import WorldEnvConfig
 from carla_online.envs.world.picture import draw
@@ -167,7 +167,8 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             seed: Base seed of all later episodes. Without one the sequence goes on (a random one at the first
                 call).
             options: `"reset_mask"`: bool [N], the worlds to reset (all). `"episode_seeds"`: uint64 [N], the
-                episodes.
+                episodes. `"sequences"`: integers [N] below N, with a seed: worlds with the same number drive the
+                same episodes.
 
         Returns:
             Observations float32 [N, D] (of worlds not reset: their last) and infos; the `_key` masks mark the
@@ -182,7 +183,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         if seed is None and not state.is_seeded:
             seed = int(self.np_random.integers(2**63))
         if seed is not None:
-            state.seed_rows(mask, stream_seeds(int(seed), self.num_envs))
+            state.seed_rows(mask, stream_seeds(int(seed), self.num_envs)[read_sequences(options, self.num_envs)])
         self._begin_episodes(mask, seeds)
         return self._observations(), self._buffers.infos(mask, state.episode_seeds)
 
