@@ -14,13 +14,14 @@ sampler.sample_into(out)                   # no allocation
 from carla_online.replay.buffer import ReplayBuffer, VerifyReport
 from carla_online.replay.sampling import ReplayBatch, ReplaySampler, SamplerState
 from carla_online.replay.schema import Field, ReplaySchema
-from carla_online.replay.writing import ReplayWriter, WriterState
+from carla_online.replay.writing import BoundWriter, ReplayWriter, WriterState
 
 __all__ = [
     "ReplayBuffer",
     "ReplaySchema",
     "Field",
     "ReplayWriter",
+    "BoundWriter",
     "ReplaySampler",
     "ReplayBatch",
     "SamplerState",

@@ -228,7 +228,7 @@ class ReplayBuffer:
             if len(positions) == 0:
                 continue
             arrays = allocate_arrays(self._schema, len(positions))
-            kept = self._core.read(positions, self._core.bind(arrays, len(positions)))
+            kept = self._core.read(positions, self._core.bind(arrays, [len(positions)]))
             del arrays["n_step_reward"], arrays["discount"]
             if kept > 0:
                 yield {name: array[:kept] for name, array in arrays.items()}

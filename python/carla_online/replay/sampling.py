@@ -110,7 +110,7 @@ class ReplaySampler:
             ReplayError: `rows` is below 1.
         """
         arrays = allocate_arrays(self._schema, rows)
-        return ReplayBatch(arrays, self._core.bind(arrays, rows))
+        return ReplayBatch(arrays, self._core.bind(arrays, [rows]))
 
     def sample_into(self, out: ReplayBatch | Mapping[str, Array], *, watermark: int | None = None) -> None:
         """Fill arrays with a batch, in place.
@@ -131,12 +131,12 @@ class ReplaySampler:
             return
         arrays = dict(out)
         rows = max((len(array) for array in arrays.values() if array.ndim > 0), default=0)
-        self._native.sample_into(self._core.bind(arrays, rows), watermark)
+        self._native.sample_into(self._core.bind(arrays, [rows]), watermark)
 
     def sample(self, rows: int, *, watermark: int | None = None) -> dict[str, Array]:
         """Return a batch in fresh arrays; otherwise as `sample_into`."""
         arrays = allocate_arrays(self._schema, rows)
-        self._native.sample_into(self._core.bind(arrays, rows), watermark)
+        self._native.sample_into(self._core.bind(arrays, [rows]), watermark)
         return arrays
 
     def __repr__(self) -> str:

@@ -11,7 +11,9 @@ use carla_online_replay::{
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::columns::{ColumnSpec, ReplayColumns, column_specs, mismatch, take_columns};
+use crate::columns::{
+    BoundSources, ColumnSpec, ReplayColumns, column_specs, mismatch, take_columns,
+};
 use crate::convert::{ElementKind, Flag, RawArray};
 use crate::error::{ErrorClass, Fault};
 
@@ -186,10 +188,10 @@ impl ReplayCore {
         let schema = self.buffer.schema();
         let batch = writer.streams();
         Ok(ReplayWriterCore {
-            fields: column_specs(py, schema, batch, false, ""),
-            next: column_specs(py, schema, batch, true, ""),
+            fields: column_specs(py, schema, &[batch], false, ""),
+            next: column_specs(py, schema, &[batch], true, ""),
             streams: batch,
-            writer: Mutex::new(writer),
+            writer: Arc::new(Mutex::new(writer)),
         })
     }
 
@@ -211,9 +213,9 @@ impl ReplayCore {
     }
 
     /// Checks arrays once, so that they can be filled many times.
-    fn bind(&self, arrays: &Bound<'_, PyDict>, batch: usize) -> PyResult<ReplayColumns> {
+    fn bind(&self, arrays: &Bound<'_, PyDict>, batch: Vec<usize>) -> PyResult<ReplayColumns> {
         self.buffer.check().map_err(raised)?;
-        ReplayColumns::bind(self.buffer.schema(), arrays, batch)
+        ReplayColumns::bind(self.buffer.schema(), arrays, &batch)
     }
 
     fn rows_from(
@@ -240,12 +242,9 @@ impl ReplayCore {
                 steps: 1,
                 gamma: 1.0,
             });
-            let mut arrays = locked(&columns.arrays);
-            self.buffer.read(
-                &positions.positions,
-                &mut gather,
-                &mut columns.split(&mut arrays),
-            )
+            let mut arrays = locked(&columns.columns);
+            self.buffer
+                .read(&positions.positions, &mut gather, &mut arrays)
         }))
     }
 
@@ -303,10 +302,38 @@ impl ReplayCore {
 /// The writing end of N streams.
 #[pyclass(frozen, module = "carla_online._native")]
 struct ReplayWriterCore {
-    writer: Mutex<Writer>,
+    writer: Arc<Mutex<Writer>>,
     streams: usize,
     fields: Vec<ColumnSpec>,
     next: Vec<ColumnSpec>,
+}
+
+impl ReplayWriterCore {
+    fn take(
+        &self,
+        rows: &Bound<'_, PyDict>,
+        next_values: &Bound<'_, PyDict>,
+        mask: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<BoundSources> {
+        let kind = ElementKind::new(b'?', size_of::<Flag>());
+        let take_mask = |mask| RawArray::input("mask", mask, kind, &[self.streams]);
+        let rows = take_columns(rows, &self.fields, "")?;
+        let next = take_columns(next_values, &self.next, "next_values ")?;
+        let mask = mask.map(take_mask).transpose().map_err(mismatch)?;
+        Ok(BoundSources::new(rows, next, mask))
+    }
+}
+
+fn append(py: Python<'_>, writer: &Mutex<Writer>, sources: &BoundSources) -> PyResult<()> {
+    let columns = AppendColumns {
+        fields: &sources.fields,
+        next: &sources.next,
+        mask: sources.mask,
+    };
+    detached(py, sources.payload_bytes, || {
+        locked(writer).append(&columns)
+    })
+    .map_err(raised)
 }
 
 #[pymethods]
@@ -337,32 +364,41 @@ impl ReplayWriterCore {
         next_values: &Bound<'_, PyDict>,
         mask: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let rows = take_columns(rows, &self.fields, "")?;
-        let next = take_columns(next_values, &self.next, "next_values ")?;
-        let mask = mask
-            .map(|mask| {
-                RawArray::input(
-                    "mask",
-                    mask,
-                    ElementKind::new(b'?', size_of::<Flag>()),
-                    &[self.streams],
-                )
-            })
-            .transpose()
-            .map_err(mismatch)?;
-        let fields: Vec<&[u8]> = rows.iter().map(RawArray::as_bytes).collect();
-        let next: Vec<&[u8]> = next.iter().map(RawArray::as_bytes).collect();
-        let payload_bytes = fields.iter().chain(&next).map(|column| column.len()).sum();
-        let columns = AppendColumns {
-            fields: &fields,
-            next: &next,
-            mask: mask.as_ref().map(RawArray::as_bytes),
-        };
-        detached(py, payload_bytes, || locked(&self.writer).append(&columns)).map_err(raised)
+        append(py, &self.writer, &self.take(rows, next_values, mask)?)
+    }
+
+    #[pyo3(signature = (rows, next_values, mask))]
+    fn bind(
+        &self,
+        rows: &Bound<'_, PyDict>,
+        next_values: &Bound<'_, PyDict>,
+        mask: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<BoundWriter> {
+        Ok(BoundWriter {
+            writer: Arc::clone(&self.writer),
+            sources: self.take(rows, next_values, mask)?,
+        })
     }
 
     fn close(&self) {
         locked(&self.writer).close();
+    }
+}
+
+/// Appends what its arrays hold at each call; made by `ReplayWriter.bind`.
+#[pyclass(frozen, module = "carla_online._native")]
+struct BoundWriter {
+    writer: Arc<Mutex<Writer>>,
+    sources: BoundSources,
+}
+
+#[pymethods]
+impl BoundWriter {
+    /// Append one row to each stream, or to those of the bound mask, from the bound arrays.
+    ///
+    /// As `ReplayWriter.append`: all rows or none, acknowledged when it returns, the same errors.
+    fn append(&self, py: Python<'_>) -> PyResult<()> {
+        append(py, &self.writer, &self.sources)
     }
 }
 
@@ -402,13 +438,8 @@ impl ReplaySamplerCore {
         }
         detached(py, columns.payload_bytes, || {
             let mut sampler = locked(&self.sampler);
-            let mut arrays = locked(&columns.arrays);
-            sampler.sample(
-                self.buffer.ring(),
-                columns.batch,
-                watermark,
-                &mut columns.split(&mut arrays),
-            )
+            let mut arrays = locked(&columns.columns);
+            sampler.sample(self.buffer.ring(), columns.batch, watermark, &mut arrays)
         })
         .map_err(raised)
     }
@@ -427,6 +458,7 @@ impl ReplaySamplerCore {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ReplayCore>()?;
     module.add_class::<ReplayWriterCore>()?;
+    module.add_class::<BoundWriter>()?;
     module.add_class::<ReplaySamplerCore>()?;
     module.add_class::<ReplayColumns>()?;
     module.add_class::<ReplayPositions>()

@@ -299,10 +299,7 @@ impl Buffer {
 
     /// Lists the rows of the next blocks, about `wanted` of them, and the block to go on from (`None` at the end).
     pub fn rows_from(&self, first_block: u32, wanted: usize) -> (Vec<Position>, Option<u32>) {
-        let filter = Filter {
-            watermark: u64::MAX,
-            only_sampleable: false,
-        };
+        let filter = Filter::ALL;
         let mut found = Vec::new();
         for block in first_block..self.ring.claimed_blocks() {
             if found.len() >= wanted {
@@ -320,13 +317,11 @@ impl Buffer {
         gather: &mut Gather,
         columns: &mut Columns<'_>,
     ) -> usize {
-        let filter = Filter {
-            watermark: u64::MAX,
-            only_sampleable: false,
-        };
+        let filter = Filter::ALL;
         let mut kept = 0;
         for &position in positions {
-            kept += usize::from(gather.row(&self.ring, position, filter, columns, kept));
+            let row = gather.row(&self.ring, position, filter, columns, kept);
+            kept += usize::from(row.is_some());
         }
         kept
     }

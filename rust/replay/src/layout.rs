@@ -32,10 +32,25 @@ pub const ENTRY_TOTAL: usize = 0;
 pub const ENTRY_LINK: usize = 1;
 /// Entry word: the stream's number.
 pub const ENTRY_STREAM: usize = 2;
+/// Entry word: no row of the block has a lower `step_id`.
+pub const ENTRY_LEAST_STEP: usize = 3;
+/// Entry word: how many of the block's rows are quarantined.
+pub const ENTRY_BARRED: usize = 4;
 
 /// A field's place in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
+    /// Offset from the row's start.
+    pub offset: usize,
+    /// Length.
+    pub size_bytes: usize,
+}
+
+/// A field's bytes within one part of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Index of the field's column: among all fields, or among the linked ones for next values.
+    pub column: usize,
     /// Offset from the row's start.
     pub offset: usize,
     /// Length.
@@ -47,8 +62,12 @@ pub struct Span {
 pub struct RowLayout {
     /// Place of each field, in schema order.
     pub spans: Vec<Span>,
-    /// Indices of the linked fields, in schema order.
-    pub linked: Vec<usize>,
+    /// The linked fields.
+    pub linked: Vec<Item>,
+    /// The other fields.
+    pub rest: Vec<Item>,
+    /// The linked fields as next values: their columns are counted among themselves.
+    pub next: Vec<Item>,
     /// End of the linked part, a multiple of 8: the spare of a block ends here.
     pub linked_end: usize,
     /// End of the row's content, a multiple of 8.
@@ -80,6 +99,8 @@ pub struct KeyOffsets {
     pub truncated_field: usize,
     /// Index of the field `quarantined`.
     pub quarantined_field: Option<usize>,
+    /// Of `slice_id`, u16, if the schema has it.
+    pub slice_id: Option<usize>,
 }
 
 fn align(offset: usize, to: usize) -> Option<usize> {
@@ -135,12 +156,28 @@ impl RowLayout {
             quarantined: offset_of("quarantined"),
             truncated_field: index_of("truncated")?,
             quarantined_field: index_of("quarantined"),
+            slice_id: offset_of("slice_id"),
         };
-        let linked = (0..fields.len())
-            .filter(|&index| fields[index].linked)
+        let items = |is_linked: bool| -> Vec<Item> {
+            let chosen = (0..fields.len()).filter(|&index| fields[index].linked == is_linked);
+            chosen
+                .map(|column| Item {
+                    column,
+                    offset: spans[column].offset,
+                    size_bytes: spans[column].size_bytes,
+                })
+                .collect()
+        };
+        let linked = items(true);
+        let next = linked
+            .iter()
+            .enumerate()
+            .map(|(column, item)| Item { column, ..*item })
             .collect();
         Some(Self {
             linked,
+            rest: items(false),
+            next,
             linked_end,
             end,
             stride: align(end, 64)?,

@@ -18,6 +18,7 @@
 #[cfg(not(loom))]
 mod buffer;
 mod checksum;
+pub mod column;
 #[cfg(not(loom))]
 pub mod directory;
 mod error;
@@ -40,6 +41,7 @@ mod sampler;
 mod schema;
 pub mod storage;
 pub mod stream;
+mod stream_set;
 mod sync;
 pub mod word;
 #[cfg(not(loom))]
@@ -55,8 +57,9 @@ pub use recovery::{BadRow, OpenEpisode, Report};
 pub use sampler::{Sampler, SamplerState};
 pub use schema::{Dtype, Field, Schema};
 pub use stream::StreamPlace;
+pub use stream_set::{AppendColumns, StreamSet};
 #[cfg(not(loom))]
-pub use writer::{AppendColumns, StreamSet, Writer};
+pub use writer::Writer;
 
 #[cfg(all(test, loom))]
 mod loom_tests;

@@ -286,8 +286,12 @@ impl Buffer {
             let ring = self.ring();
             let step_id =
                 u64::from_ne_bytes(ring.read_number(block, place, ring.row().key.step_id));
-            if (first_step_id..=last_step_id).contains(&step_id) {
-                count += u64::from(ring.add_flags(block, place, mark, Mark::QUARANTINED));
+            let is_chosen = (first_step_id..=last_step_id).contains(&step_id);
+            if is_chosen && ring.add_flags(block, place, mark, Mark::QUARANTINED) {
+                count += 1;
+                if !mark.has(Mark::QUARANTINED) && !ring.is_barred_by_field(block, place) {
+                    ring.count_barred(block);
+                }
             }
         });
         Ok(count)

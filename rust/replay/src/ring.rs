@@ -18,7 +18,10 @@
 
 use crate::checksum::BlockSeed;
 use crate::error::{Error, Result};
-use crate::layout::{ENTRY_LINK, ENTRY_STREAM, ENTRY_TOTAL, Geometry, HEAD, RowLayout};
+use crate::layout::{
+    ENTRY_BARRED, ENTRY_LEAST_STEP, ENTRY_LINK, ENTRY_STREAM, ENTRY_TOTAL, Geometry, HEAD,
+    RowLayout,
+};
 use crate::storage::Storage;
 use crate::sync::{Ordering, fence};
 use crate::word::{BlockLink, BlockWord, Mark};
@@ -147,7 +150,9 @@ impl<S: Storage> Ring<S> {
                 continue;
             }
             self.settle(block, word);
-            self.entry(block, ENTRY_LINK).store(0, Ordering::Relaxed);
+            for word in [ENTRY_LINK, ENTRY_LEAST_STEP, ENTRY_BARRED] {
+                self.entry(block, word).store(0, Ordering::Relaxed);
+            }
             self.entry(block, ENTRY_STREAM)
                 .store(u64::from(stream), Ordering::Relaxed);
             let fresh = BlockWord {
@@ -179,8 +184,26 @@ impl<S: Storage> Ring<S> {
         (books & TOTAL_ROWS_MASK) + if is_settled { 0 } else { word.rows() }
     }
 
-    fn entry(&self, block: u32, word: usize) -> &crate::sync::AtomicU64 {
+    /// A word of a block's entry.
+    #[inline]
+    pub fn entry(&self, block: u32, word: usize) -> &crate::sync::AtomicU64 {
         self.storage.table(self.geometry.entry(block, word))
+    }
+
+    /// Notes that one more row of a block is quarantined.
+    pub fn count_barred(&self, block: u32) {
+        self.entry(block, ENTRY_BARRED)
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// No row of the block has a lower `step_id`.
+    pub fn least_step(&self, block: u32) -> u64 {
+        self.entry(block, ENTRY_LEAST_STEP).load(Ordering::Relaxed)
+    }
+
+    /// Index of a row's place among all places.
+    pub fn row_index(&self, block: u32, place: u32) -> u64 {
+        u64::from(block) * u64::from(self.geometry.block_rows) + u64::from(place)
     }
 
     /// Notes that the stream of an owned block went on in another one.
@@ -200,11 +223,20 @@ impl<S: Storage> Ring<S> {
         self.entry(block, ENTRY_STREAM).load(Ordering::Relaxed)
     }
 
-    /// Rows that can be sampled now. Approximate while others write.
-    pub fn size(&self) -> u64 {
+    /// Rows stored, quarantined ones included. Approximate while others write.
+    pub fn stored_rows(&self) -> u64 {
         (0..self.claimed_blocks())
             .map(|block| self.word(block).rows())
             .sum()
+    }
+
+    /// Rows stored and not quarantined. Approximate while others write.
+    pub fn size(&self) -> u64 {
+        let rows_of = |block| {
+            let barred = self.entry(block, ENTRY_BARRED).load(Ordering::Relaxed);
+            self.word(block).rows().saturating_sub(barred)
+        };
+        (0..self.claimed_blocks()).map(rows_of).sum()
     }
 
     /// Rows ever acknowledged. Approximate while others write, but never counts a row twice.
@@ -259,6 +291,12 @@ impl<S: Storage> Ring<S> {
             &mut bytes,
         );
         bytes
+    }
+
+    /// Whether a row was appended as a quarantined one.
+    pub fn is_barred_by_field(&self, block: u32, place: u32) -> bool {
+        let offset = self.row.key.quarantined;
+        offset.is_some_and(|offset| self.read_number::<1>(block, place, offset) != [0])
     }
 
     /// Whether a published row ended its episode, by its fields or by recovery.

@@ -131,7 +131,11 @@ impl Sampler {
     ) -> Result<()> {
         let (mut position, mut attempt) = self.drawn[index];
         while attempt < MAX_ATTEMPTS {
-            if self.gather.row(ring, position, filter, columns, index) {
+            if self
+                .gather
+                .row(ring, position, filter, columns, index)
+                .is_some()
+            {
                 return Ok(());
             }
             match draw(ring, key, index, attempt + 1) {
@@ -141,13 +145,17 @@ impl Sampler {
         }
         // Few places qualify: list those that do. A listed row can still be evicted before it is copied.
         for attempt in MAX_ATTEMPTS..2 * MAX_ATTEMPTS {
-            let rows = listed.get_or_insert_with(|| self.gather.list(ring, filter));
+            let rows = listed.get_or_insert_with(|| list(ring, filter));
             if rows.is_empty() {
                 break;
             }
             let chosen =
                 rows[below(random(key, counter(index, attempt)), rows.len() as u64) as usize];
-            if self.gather.row(ring, chosen, filter, columns, index) {
+            if self
+                .gather
+                .row(ring, chosen, filter, columns, index)
+                .is_some()
+            {
                 return Ok(());
             }
             *listed = None;
@@ -157,10 +165,17 @@ impl Sampler {
             watermark => format!(", a step_id of at most {watermark}"),
         };
         Err(Error::TooFewRows {
-            size: ring.size(),
+            size: ring.stored_rows(),
             condition,
         })
     }
+}
+
+/// Every place with a row that passes, in (block, place) order.
+fn list<S: Storage>(ring: &Ring<S>, filter: Filter) -> Vec<Position> {
+    (0..ring.claimed_blocks())
+        .flat_map(|block| Gather::list_block(ring, block, filter))
+        .collect()
 }
 
 /// Draws places until one is published, from an attempt on. Says which attempt it was.
