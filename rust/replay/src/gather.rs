@@ -1,7 +1,7 @@
 //! Copying rows out of the ring into columns, n steps ahead, with the check that nothing moved meanwhile.
 
 use crate::column::Column;
-use crate::layout::Item;
+use crate::layout::{Item, RowLayout};
 use crate::ring::Ring;
 use crate::storage::Storage;
 use crate::sync::{Ordering, fence};
@@ -21,6 +21,36 @@ pub struct Columns<'a> {
     pub discount: Column<'a>,
     /// What some samplers tell beside the row.
     pub extras: Extras<'a>,
+}
+
+impl Columns<'_> {
+    /// Whether the row that was copied to index `at` ended its episode.
+    pub fn is_done(&mut self, layout: &RowLayout, at: usize) -> bool {
+        let ends = [layout.key.terminated_field, layout.key.truncated_field];
+        ends.iter().any(|&field| self.fields[field].item(at, 1) != [0])
+    }
+
+    /// Marks a step of a window as a row.
+    pub fn set_valid(&mut self, at: usize) {
+        if let Some(valid) = &mut self.extras.valid {
+            valid.put(at, [1]);
+        }
+    }
+
+    /// Zeroes everything at an index: a step behind a window's end.
+    pub fn clear(&mut self, layout: &RowLayout, at: usize) {
+        for (column, span) in self.fields.iter_mut().zip(&layout.spans) {
+            column.item(at, span.size_bytes).fill(0);
+        }
+        for item in &layout.next {
+            self.next[item.column].item(at, item.size_bytes).fill(0);
+        }
+        self.n_step_reward.put(at, [0; 4]);
+        self.discount.put(at, [0; 4]);
+        if let Some(valid) = &mut self.extras.valid {
+            valid.put(at, [0]);
+        }
+    }
 }
 
 /// Columns that only some samplers fill, where the caller has them. Numbers in native byte order.
@@ -158,7 +188,7 @@ impl Gather {
         columns.discount.put(at, discount.to_ne_bytes());
         let reward = window.reward as f32;
         columns.n_step_reward.put(at, reward.to_ne_bytes());
-        if mark.flags != Mark::ROW {
+        if mark.has(Mark::CUT | Mark::QUARANTINED) {
             patch(ring, mark, columns, at);
         }
         fence(Ordering::Acquire);

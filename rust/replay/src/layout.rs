@@ -3,7 +3,8 @@
 //! ```text
 //! row    | mark word | linked checksum | linked fields .. | unlinked fields .. | pad to 64 |
 //! block  | row 0 | row 1 | ... | row R-1 | spare: linked part only |
-//! table  | header A (4 KiB) | header B (4 KiB) | live words (4 KiB) | block words | block entries (64 B each) |
+//! table  | header A (4 KiB) | header B (4 KiB) | live words (4 KiB) | block words | block entries (64 B each)
+//!        | snapshot A | snapshot B |
 //! ```
 
 use crate::error::{Error, Result};
@@ -22,8 +23,12 @@ pub const HEAD: usize = 0;
 pub const BOOT: [usize; 2] = [1, 2];
 /// Table word: 1 after an orderly close of the last writer.
 pub const CLEAN: usize = 3;
+/// Words of a page.
+pub const PAGE_WORDS: usize = 512;
 /// First block word: the live page has 512 words.
-pub const BLOCK_WORDS: usize = 512;
+pub const BLOCK_WORDS: usize = PAGE_WORDS;
+/// Words that a flush keeps of a block: its word and its books.
+pub const SNAPSHOT_WORDS: usize = 2;
 /// Words of a block's entry.
 pub const ENTRY_WORDS: usize = 8;
 /// Entry word: rows of earlier generations (40 bits) and the low 24 bits of the last generation among them.
@@ -95,10 +100,14 @@ pub struct KeyOffsets {
     pub weight: Option<usize>,
     /// Of `quarantined`, bool, if the schema has it.
     pub quarantined: Option<usize>,
+    /// Index of the field `terminated`.
+    pub terminated_field: usize,
     /// Index of the field `truncated`.
     pub truncated_field: usize,
     /// Index of the field `quarantined`.
     pub quarantined_field: Option<usize>,
+    /// Index of the field `step_id`.
+    pub step_id_field: usize,
     /// Of `slice_id`, u16, if the schema has it.
     pub slice_id: Option<usize>,
 }
@@ -154,8 +163,10 @@ impl RowLayout {
             step_id: offset_of("step_id")?,
             weight: offset_of("weight"),
             quarantined: offset_of("quarantined"),
+            terminated_field: index_of("terminated")?,
             truncated_field: index_of("truncated")?,
             quarantined_field: index_of("quarantined"),
+            step_id_field: index_of("step_id")?,
             slice_id: offset_of("slice_id"),
         };
         let items = |is_linked: bool| -> Vec<Item> {
@@ -201,6 +212,7 @@ pub struct Geometry {
     /// Words of the table after its headers.
     pub table_words: usize,
     entries: usize,
+    snapshots: [usize; 2],
 }
 
 impl Geometry {
@@ -238,7 +250,12 @@ impl Geometry {
             .checked_add(spare)?;
         let data_bytes = block_stride.checked_mul(blocks as usize)?;
         let entries = align(BLOCK_WORDS + blocks as usize, ENTRY_WORDS)?;
-        let table_words = entries.checked_add(ENTRY_WORDS.checked_mul(blocks as usize)?)?;
+        let entries_end = entries.checked_add(ENTRY_WORDS.checked_mul(blocks as usize)?)?;
+        // Each on pages of its own: the live table's are written by the kernel whenever it likes.
+        let first_snapshot = align(entries_end, PAGE_WORDS)?;
+        let snapshot_words = align(SNAPSHOT_WORDS * blocks as usize, PAGE_WORDS)?;
+        let second_snapshot = first_snapshot.checked_add(snapshot_words)?;
+        let table_words = second_snapshot.checked_add(snapshot_words)?;
         // File offsets are signed.
         isize::try_from(data_bytes).ok()?;
         Some(Self {
@@ -248,6 +265,7 @@ impl Geometry {
             data_bytes,
             table_words,
             entries,
+            snapshots: [first_snapshot, second_snapshot],
         })
     }
 
@@ -269,6 +287,12 @@ impl Geometry {
     /// Index of a word of a block's entry.
     pub fn entry(&self, block: u32, word: usize) -> usize {
         self.entries + ENTRY_WORDS * block as usize + word
+    }
+
+    /// The words of a flush's copy of the table: copy 0 or 1.
+    pub fn snapshot(&self, copy: usize) -> std::ops::Range<usize> {
+        let first = self.snapshots[copy];
+        first..first + SNAPSHOT_WORDS * self.blocks as usize
     }
 
     /// Offset of a row's place (the spare is row `block_rows`) in the data file.

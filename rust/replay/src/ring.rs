@@ -40,7 +40,8 @@ pub struct Ring<S> {
     schema_hash: u64,
 }
 
-const TOTAL_ROWS_MASK: u64 = (1 << 40) - 1;
+/// The part of a block's books that counts rows.
+pub const TOTAL_ROWS_MASK: u64 = (1 << 40) - 1;
 
 /// The books of a block: rows of the generations before, with the low bits of the last one counted in.
 fn pack_total(rows: u64, generation: u32) -> u64 {
@@ -100,6 +101,11 @@ impl<S: Storage> Ring<S> {
             .table(self.geometry.block_word(link.block))
             .load(Ordering::Relaxed);
         BlockWord::unpack(bits).generation == link.generation
+    }
+
+    /// Claims so far, skipped blocks counted.
+    pub fn head(&self) -> u64 {
+        self.storage.table(HEAD).load(Ordering::Acquire)
     }
 
     /// Blocks that have been claimed at least once, or are just being claimed.
@@ -227,6 +233,13 @@ impl<S: Storage> Ring<S> {
     pub fn stored_rows(&self) -> u64 {
         (0..self.claimed_blocks())
             .map(|block| self.word(block).rows())
+            .sum()
+    }
+
+    /// Places in use: rows, and the last observations of episodes.
+    pub fn stored_places(&self) -> u64 {
+        (0..self.claimed_blocks())
+            .map(|block| u64::from(self.word(block).count))
             .sum()
     }
 

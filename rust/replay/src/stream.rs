@@ -92,6 +92,8 @@ impl RowFacts {
 /// What a stream knows of its last row.
 #[derive(Clone, Debug, Default)]
 struct Tail {
+    /// There was a last row.
+    is_known: bool,
     /// Place `count` holds the last row's next values, and no mark yet.
     is_pending: bool,
     is_done: bool,
@@ -254,7 +256,10 @@ impl Stream {
         let offset = ring.geometry().row_offset(layout, block, place);
         ring.storage().write(offset + layout.linked_end, &staging.rest);
         let checksum = self.seed.rest(place, &staging.rest);
-        let flags = Mark::ROW;
+        // A row behind a gap within its episode is a chain's first, not the episode's.
+        let tail = &self.tail;
+        let is_gap = tail.is_known && !tail.is_done && tail.episode_id == facts.episode_id;
+        let flags = Mark::ROW | if is_continuing || is_gap { 0 } else { Mark::START };
         store_mark(ring, block, place, Mark { checksum, flags });
         self.tail.next.resize(layout.linked_end - FIELDS, 0);
         row.copy_next(layout, &mut self.tail.next);
@@ -281,6 +286,7 @@ impl Stream {
         self.word.count += 1 + u16::from(closes_here);
         self.word.finals += u16::from(closes_here);
         ring.store_word(block, self.word);
+        self.tail.is_known = true;
         self.tail.is_pending = !closes_here;
         self.tail.is_done = facts.is_done;
         self.tail.episode_id = facts.episode_id;
@@ -443,6 +449,7 @@ fn read_tail<S: Storage>(ring: &Ring<S>, link: BlockLink, word: BlockWord) -> Op
         .seed(link.block, link.generation)
         .linked(last + 1, &values);
     (stored == u64::from(expected)).then(|| Tail {
+        is_known: true,
         is_pending: true,
         is_done: ring.is_done(link.block, last, mark),
         episode_id: u64::from_ne_bytes(ring.read_number(link.block, last, layout.key.episode_id)),

@@ -8,6 +8,9 @@ use crate::sync::AtomicU64;
 
 /// Shared memory of a ring. Offsets are checked: a wrong one panics rather than touching other memory.
 pub trait Storage: Send + Sync {
+    /// A word of the table's two headers.
+    fn header(&self, word: usize) -> &AtomicU64;
+
     /// A word of the table, counted from the end of its headers.
     fn table(&self, word: usize) -> &AtomicU64;
 
