@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from carla_online._native import ReplayCore
 from carla_online.errors import ReplayError
 from carla_online.replay.batch import Array, allocate_arrays
+from carla_online.replay.export import export
 from carla_online.replay.modes import Mode, Uniform
 from carla_online.replay.sampling import ReplaySampler
 from carla_online.replay.schema import ReplaySchema
@@ -314,6 +315,12 @@ class ReplayBuffer:
         kept = self._core.read(rows, self._core.bind(arrays, [len(rows)]))
         del arrays["n_step_reward"], arrays["discount"]
         return {name: array[:kept] for name, array in arrays.items()} if kept > 0 else {}
+
+    def export(
+        self, target: str | os.PathLike[str], *, file_format: str = "npz", rows_per_file: int = 100_000
+    ) -> int:
+        """Write the complete episodes to files of another format; see `carla_online.replay.export.export`."""
+        return export(self, target, file_format=file_format, rows_per_file=rows_per_file)
 
     def compact(
         self, target: str | os.PathLike[str], *, capacity_rows: int | None = None, block_rows: int | None = None

@@ -2,9 +2,9 @@
 
 use std::sync::Mutex;
 
-use carla_online_replay::column::Source;
 use carla_online_replay::gather::{Columns, Extras};
-use carla_online_replay::{Dtype, Schema};
+use carla_online_replay::layout::RowLayout;
+use carla_online_replay::{AppendColumns, Dtype, Schema};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -110,12 +110,8 @@ pub fn take_columns(
 
 /// Arrays of rows to append, checked once and kept.
 pub struct BoundSources {
-    /// One source per field.
-    pub fields: Vec<Source<'static>>,
-    /// One source per linked field.
-    pub next: Vec<Source<'static>>,
-    /// Which streams have a row.
-    pub mask: Option<Source<'static>>,
+    /// The arrays as an append takes them.
+    pub columns: AppendColumns<'static>,
     /// Bytes of all arrays.
     pub payload_bytes: usize,
     _exports: Vec<RawArray>,
@@ -123,13 +119,18 @@ pub struct BoundSources {
 
 impl BoundSources {
     /// Keeps arrays that were taken from the caller.
-    pub fn new(fields: Vec<RawArray>, next: Vec<RawArray>, mask: Option<RawArray>) -> Self {
+    pub fn new(
+        layout: &RowLayout,
+        fields: Vec<RawArray>,
+        next: Vec<RawArray>,
+        mask: Option<RawArray>,
+    ) -> Self {
         // SAFETY: the sources stand beside the exports that keep their memory, and go with them.
         let source = |array: &RawArray| unsafe { array.as_source() };
+        let sources = |arrays: &[RawArray]| arrays.iter().map(source).collect::<Vec<_>>();
+        let mask_source = mask.as_ref().map(source);
         Self {
-            fields: fields.iter().map(source).collect(),
-            next: next.iter().map(source).collect(),
-            mask: mask.as_ref().map(source),
+            columns: AppendColumns::new(layout, &sources(&fields), &sources(&next), mask_source),
             payload_bytes: fields.iter().chain(&next).map(RawArray::len_bytes).sum(),
             _exports: fields.into_iter().chain(next).chain(mask).collect(),
         }
@@ -163,7 +164,12 @@ pub struct ReplayColumns {
 
 impl ReplayColumns {
     /// Takes the arrays of a whole batch: fields, `next_` fields, and what a sampler adds.
-    pub fn bind(schema: &Schema, arrays: &Bound<'_, PyDict>, batch: &[usize]) -> PyResult<Self> {
+    pub fn bind(
+        layout: &RowLayout,
+        schema: &Schema,
+        arrays: &Bound<'_, PyDict>,
+        batch: &[usize],
+    ) -> PyResult<Self> {
         let py = arrays.py();
         let fields = column_specs(py, schema, batch, false, "");
         let next = column_specs(py, schema, batch, true, "next_");
@@ -210,13 +216,13 @@ impl ReplayColumns {
             valid: added(),
         };
         Ok(Self {
-            columns: Mutex::new(Columns {
-                fields: field_columns,
-                next: next_columns,
-                n_step_reward,
-                discount,
+            columns: Mutex::new(Columns::new(
+                layout,
+                field_columns,
+                next_columns,
+                [n_step_reward, discount],
                 extras,
-            }),
+            )),
             batch: batch.iter().product(),
             schema_hash: schema.hash(),
             payload_bytes: exports.iter().map(RawArray::len_bytes).sum(),

@@ -220,7 +220,7 @@ impl ReplayCore {
     /// Checks arrays once, so that they can be filled many times.
     fn bind(&self, arrays: &Bound<'_, PyDict>, batch: Vec<usize>) -> PyResult<ReplayColumns> {
         self.buffer.check().map_err(raised)?;
-        ReplayColumns::bind(self.buffer.schema(), arrays, &batch)
+        ReplayColumns::bind(self.buffer.ring().row(), self.buffer.schema(), arrays, &batch)
     }
 
     fn rows_from(

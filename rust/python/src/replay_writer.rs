@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use carla_online_replay::{AppendColumns, Schema, Writer};
+use carla_online_replay::layout::RowLayout;
+use carla_online_replay::{Schema, Writer};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -15,6 +16,7 @@ use crate::replay::{detached, locked, raised};
 pub struct ReplayWriterCore {
     writer: Arc<Mutex<Writer>>,
     streams: usize,
+    layout: RowLayout,
     fields: Vec<ColumnSpec>,
     next: Vec<ColumnSpec>,
 }
@@ -27,6 +29,7 @@ impl ReplayWriterCore {
             fields: column_specs(py, schema, &[streams], false, ""),
             next: column_specs(py, schema, &[streams], true, ""),
             streams,
+            layout: writer.buffer().ring().row().clone(),
             writer: Arc::new(Mutex::new(writer)),
         }
     }
@@ -42,18 +45,13 @@ impl ReplayWriterCore {
         let rows = take_columns(rows, &self.fields, "")?;
         let next = take_columns(next_values, &self.next, "next_values ")?;
         let mask = mask.map(take_mask).transpose().map_err(mismatch)?;
-        Ok(BoundSources::new(rows, next, mask))
+        Ok(BoundSources::new(&self.layout, rows, next, mask))
     }
 }
 
 fn append(py: Python<'_>, writer: &Mutex<Writer>, sources: &BoundSources) -> PyResult<()> {
-    let columns = AppendColumns {
-        fields: &sources.fields,
-        next: &sources.next,
-        mask: sources.mask,
-    };
     detached(py, sources.payload_bytes, || {
-        locked(writer).append(&columns)
+        locked(writer).append(&sources.columns)
     })
     .map_err(raised)
 }

@@ -1,5 +1,6 @@
 //! An open replay buffer.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};
@@ -114,12 +115,12 @@ impl Buffer {
             is_closed: AtomicBool::new(false),
             warning,
         };
-        buffer.settle_in()?;
+        buffer.settle_in(&table)?;
         Ok(buffer)
     }
 
     /// Makes sure that the table can be trusted, and marks the buffer as being written.
-    fn settle_in(&self) -> Result<()> {
+    fn settle_in(&self, table: &File) -> Result<()> {
         let word = |index| self.ring.storage().table(index);
         let boot = filesystem::boot_id();
         let is_same_boot = BOOT
@@ -144,7 +145,7 @@ impl Buffer {
         };
         let _maintenance = lock.maintain().map_err(failed)?;
         if lock.must_sweep() {
-            recovery::give_back(&self.ring, lock.owner());
+            recovery::give_back(&self.ring, table, lock.owner()).map_err(failed)?;
         }
         let is_clean = word(CLEAN).load(Ordering::Acquire) == 1;
         let is_same_boot = BOOT

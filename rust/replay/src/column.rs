@@ -48,6 +48,11 @@ impl<'a> Source<'a> {
         self.size_bytes
     }
 
+    /// First byte.
+    pub fn start(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+
     /// Item `index` of an array of items of that size.
     #[inline]
     pub fn item(&self, index: usize, size_bytes: usize) -> &[u8] {
@@ -98,6 +103,11 @@ impl<'a> Column<'a> {
     /// Length of the array.
     pub fn size_bytes(&self) -> usize {
         self.size_bytes
+    }
+
+    /// First byte.
+    pub fn start(&mut self) -> *mut u8 {
+        self.start.as_ptr()
     }
 
     /// Item `index` of an array of items of that size.

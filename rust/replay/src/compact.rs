@@ -38,16 +38,15 @@ impl OneRow {
         }
     }
 
-    fn columns(&mut self) -> Columns<'_> {
+    fn columns(&mut self, layout: &RowLayout) -> Columns<'_> {
         let [n_step_reward, discount] = &mut self.returns;
-        let column = |memory| Column::new(memory);
-        Columns {
-            fields: self.fields.iter_mut().map(|field| column(&mut field[..])).collect(),
-            next: self.next.iter_mut().map(|field| column(&mut field[..])).collect(),
-            n_step_reward: Column::new(n_step_reward),
-            discount: Column::new(discount),
-            extras: Extras::default(),
-        }
+        Columns::new(
+            layout,
+            self.fields.iter_mut().map(|field| Column::new(field)).collect(),
+            self.next.iter_mut().map(|field| Column::new(field)).collect(),
+            [Column::new(n_step_reward), Column::new(discount)],
+            Extras::default(),
+        )
     }
 }
 
@@ -95,7 +94,8 @@ impl Buffer {
             steps: 1,
             gamma: 1.0,
         });
-        let copied = gather.row(self.ring(), listed.position, Filter::ALL, &mut row.columns(), 0);
+        let mut columns = row.columns(self.ring().row());
+        let copied = gather.row(self.ring(), listed.position, Filter::ALL, &mut columns, 0);
         copied == Some(listed.generation)
     }
 
@@ -106,13 +106,8 @@ impl Buffer {
 }
 
 fn append(copy: &Buffer, streams: &mut StreamSet, row: &OneRow, liveness: &impl Liveness) -> Result<()> {
-    let sources = |memory: &'_ [Vec<u8>]| -> Vec<Source<'_>> {
-        memory.iter().map(|field| Source::new(field)).collect()
-    };
-    let columns = AppendColumns {
-        fields: &sources(&row.fields),
-        next: &sources(&row.next),
-        mask: None,
-    };
+    let fields: Vec<_> = row.fields.iter().map(|field| Source::new(field)).collect();
+    let next: Vec<_> = row.next.iter().map(|field| Source::new(field)).collect();
+    let columns = AppendColumns::new(copy.ring().row(), &fields, &next, None);
     streams.append(copy.ring(), &columns, liveness, || Ok(()))
 }

@@ -2,6 +2,7 @@
 
 use crate::column::Column;
 use crate::layout::{Item, RowLayout};
+use crate::moves::Scatter;
 use crate::ring::Ring;
 use crate::storage::Storage;
 use crate::sync::{Ordering, fence};
@@ -21,9 +22,31 @@ pub struct Columns<'a> {
     pub discount: Column<'a>,
     /// What some samplers tell beside the row.
     pub extras: Extras<'a>,
+    row_moves: Scatter<'a>,
+    next_moves: Scatter<'a>,
 }
 
-impl Columns<'_> {
+impl<'a> Columns<'a> {
+    /// Columns for rows of a layout.
+    pub fn new(
+        layout: &RowLayout,
+        mut fields: Vec<Column<'a>>,
+        mut next: Vec<Column<'a>>,
+        [n_step_reward, discount]: [Column<'a>; 2],
+        extras: Extras<'a>,
+    ) -> Self {
+        let items: Vec<Item> = layout.linked.iter().chain(&layout.rest).copied().collect();
+        Self {
+            row_moves: Scatter::new(&items, &mut fields),
+            next_moves: Scatter::new(&layout.next, &mut next),
+            fields,
+            next,
+            n_step_reward,
+            discount,
+            extras,
+        }
+    }
+
     /// Whether the row that was copied to index `at` ended its episode.
     pub fn is_done(&mut self, layout: &RowLayout, at: usize) -> bool {
         let ends = [layout.key.terminated_field, layout.key.truncated_field];
@@ -177,13 +200,12 @@ impl Gather {
         let start = ring
             .geometry()
             .row_offset(layout, position.block, position.place);
-        copy_items(ring, start, &layout.linked, &mut columns.fields, at);
-        copy_items(ring, start, &layout.rest, &mut columns.fields, at);
+        ring.storage().scatter(start, &mut columns.row_moves, at);
         let end = window.end;
         let next = ring
             .geometry()
             .row_offset(layout, end.block, end.place + 1);
-        copy_items(ring, next, &layout.next, &mut columns.next, at);
+        ring.storage().scatter(next, &mut columns.next_moves, at);
         let discount = window.discount as f32;
         columns.discount.put(at, discount.to_ne_bytes());
         let reward = window.reward as f32;
@@ -294,7 +316,9 @@ fn patch<S: Storage>(ring: &Ring<S>, mark: Mark, columns: &mut Columns<'_>, at: 
 pub fn passing_mark<S: Storage>(ring: &Ring<S>, at: Position, filter: Filter) -> Option<Mark> {
     let mark = ring.mark(at.block, at.place).filter(|mark| mark.is_row())?;
     let key = &ring.row().key;
-    if u64::from_ne_bytes(ring.read_number(at.block, at.place, key.step_id)) > filter.watermark {
+    if filter.watermark != u64::MAX
+        && u64::from_ne_bytes(ring.read_number(at.block, at.place, key.step_id)) > filter.watermark
+    {
         return None;
     }
     if !filter.only_sampleable {
@@ -306,18 +330,4 @@ pub fn passing_mark<S: Storage>(ring: &Ring<S>, at: Position, filter: Filter) ->
         f32::from_ne_bytes(ring.read_number(at.block, at.place, offset)) == 0.0
     });
     (!is_quarantined && !is_weightless).then_some(mark)
-}
-
-#[inline]
-fn copy_items<S: Storage>(
-    ring: &Ring<S>,
-    row_start: usize,
-    items: &[Item],
-    columns: &mut [Column<'_>],
-    at: usize,
-) {
-    for item in items {
-        let target = columns[item.column].item(at, item.size_bytes);
-        ring.storage().read(row_start + item.offset, target);
-    }
 }

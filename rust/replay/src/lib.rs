@@ -42,6 +42,7 @@ pub mod listing;
 mod locks;
 #[cfg(not(loom))]
 mod manifest;
+mod moves;
 pub mod priorities;
 #[cfg(not(loom))]
 mod recovery;

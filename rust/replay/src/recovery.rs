@@ -1,14 +1,18 @@
 //! What a dead process left: its blocks, open episodes; and barring rows that turned out to be bad.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
 use crate::buffer::Buffer;
 use crate::checks::{Report, verify};
 use crate::error::Result;
+use crate::layout::HEADERS_BYTES;
 use crate::locks::ProcessLock;
 use crate::ring::{Liveness, Ring};
 use crate::storage::Storage;
-use crate::sync::fence;
-use crate::sync::Ordering;
-use crate::word::{BlockLink, Mark};
+use crate::sync::{Ordering, fence};
+use crate::word::{BlockLink, BlockWord, Mark};
 
 /// An episode whose last row is neither terminated nor truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +26,29 @@ pub struct OpenEpisode {
 }
 
 /// Gives back the blocks that an earlier process with this owner number left.
-pub fn give_back<S: Storage>(ring: &Ring<S>, owner: u16) {
-    for block in 0..ring.geometry().blocks {
-        let word = ring.word(block);
-        if word.owner == owner {
-            ring.take(block, word, 0);
+///
+/// The words are read through the file: touching them in the mapping would make a large table resident.
+///
+/// # Errors
+///
+/// The system's error.
+pub fn give_back<S: Storage>(ring: &Ring<S>, table: &File, owner: u16) -> io::Result<()> {
+    const CHUNK_WORDS: u32 = 4096;
+    let blocks = ring.geometry().blocks;
+    let mut bytes = vec![0; 8 * CHUNK_WORDS as usize];
+    for first in (0..blocks).step_by(CHUNK_WORDS as usize) {
+        let words = CHUNK_WORDS.min(blocks - first);
+        let chunk = &mut bytes[..8 * words as usize];
+        let start = HEADERS_BYTES + 8 * ring.geometry().block_word(first);
+        table.read_exact_at(chunk, start as u64)?;
+        for (block, word) in (first..).zip(chunk.as_chunks::<8>().0) {
+            let seen = BlockWord::unpack(u64::from_ne_bytes(*word));
+            if seen.owner == owner {
+                ring.take(block, seen, 0);
+            }
         }
     }
+    Ok(())
 }
 
 /// The open end of a block, if its stream's last row is there and didn't end its episode.

@@ -2,7 +2,8 @@
 
 use crate::column::Source;
 use crate::error::Result;
-use crate::layout::{FIELDS, Item, RowLayout};
+use crate::layout::{FIELDS, RowLayout};
+use crate::moves::Pick;
 use crate::ring::{Liveness, Ring};
 use crate::storage::Storage;
 use crate::stream::{RowSource, Staging, Stream, StreamPlace};
@@ -13,15 +14,29 @@ const PREFETCH_DISTANCE: usize = 4;
 
 /// The columns of one append: row n of every column is stream n's transition.
 pub struct AppendColumns<'a> {
-    /// One column per field, in schema order, each N items long.
-    pub fields: &'a [Source<'a>],
-    /// One column of next values per linked field.
-    pub next: &'a [Source<'a>],
-    /// Which streams have a row (non-zero); all of them if absent.
-    pub mask: Option<Source<'a>>,
+    linked: Pick<'a>,
+    rest: Pick<'a>,
+    next: Pick<'a>,
+    mask: Option<Source<'a>>,
 }
 
-impl AppendColumns<'_> {
+impl<'a> AppendColumns<'a> {
+    /// Columns for rows of a layout: one per field in schema order and one of next values per linked field, each N
+    /// items long. The mask says which streams have a row (non-zero); all of them if absent.
+    pub fn new(
+        layout: &RowLayout,
+        fields: &[Source<'a>],
+        next: &[Source<'a>],
+        mask: Option<Source<'a>>,
+    ) -> Self {
+        Self {
+            linked: Pick::new(&layout.linked, FIELDS, fields),
+            rest: Pick::new(&layout.rest, layout.linked_end, fields),
+            next: Pick::new(&layout.next, FIELDS, next),
+            mask,
+        }
+    }
+
     #[inline]
     fn has_row(&self, index: usize) -> bool {
         self.mask.is_none_or(|mask| mask.item(index, 1) != [0])
@@ -36,57 +51,23 @@ struct ColumnRow<'a> {
 
 impl RowSource for ColumnRow<'_> {
     #[inline]
-    fn copy_linked(&self, layout: &RowLayout, target: &mut [u8]) {
-        copy_items(self.columns.fields, self.index, &layout.linked, FIELDS, target);
+    fn copy_linked(&self, _layout: &RowLayout, target: &mut [u8]) {
+        self.columns.linked.copy_to(self.index, target);
     }
 
     #[inline]
-    fn copy_rest(&self, layout: &RowLayout, target: &mut [u8]) {
-        copy_items(self.columns.fields, self.index, &layout.rest, layout.linked_end, target);
+    fn copy_rest(&self, _layout: &RowLayout, target: &mut [u8]) {
+        self.columns.rest.copy_to(self.index, target);
     }
 
     #[inline]
-    fn copy_next(&self, layout: &RowLayout, target: &mut [u8]) {
-        copy_items(self.columns.next, self.index, &layout.next, FIELDS, target);
+    fn copy_next(&self, _layout: &RowLayout, target: &mut [u8]) {
+        self.columns.next.copy_to(self.index, target);
     }
 
     #[inline]
-    fn linked_is(&self, layout: &RowLayout, image: &[u8]) -> bool {
-        layout.linked.iter().all(|item| {
-            let start = item.offset - FIELDS;
-            self.columns.fields[item.column].item(self.index, item.size_bytes)
-                == &image[start..start + item.size_bytes]
-        })
-    }
-}
-
-/// Copies one row's items into a part of the row that starts at `part_start`.
-#[inline]
-fn copy_items(
-    columns: &[Source<'_>],
-    index: usize,
-    items: &[Item],
-    part_start: usize,
-    target: &mut [u8],
-) {
-    for item in items {
-        let start = item.offset - part_start;
-        copy_item(
-            &mut target[start..start + item.size_bytes],
-            columns[item.column].item(index, item.size_bytes),
-        );
-    }
-}
-
-/// Copies one item; the short ones, which most fields are, without a call.
-#[inline]
-fn copy_item(target: &mut [u8], source: &[u8]) {
-    match (target.len(), source.len()) {
-        (1, 1) => target[0] = source[0],
-        (2, 2) => target[..2].copy_from_slice(&source[..2]),
-        (4, 4) => target[..4].copy_from_slice(&source[..4]),
-        (8, 8) => target[..8].copy_from_slice(&source[..8]),
-        _ => target.copy_from_slice(source),
+    fn linked_is(&self, _layout: &RowLayout, image: &[u8]) -> bool {
+        self.columns.linked.equals(self.index, image)
     }
 }
 

@@ -197,12 +197,15 @@ unsafe fn copy_word<T>(source: *const u8, target: *mut u8) {
 #[inline]
 pub fn prefetch(start: *const u8, length: usize) {
     #[cfg(target_arch = "x86_64")]
-    for offset in (0..length).step_by(64) {
-        // SAFETY: a prefetch is a hint; it can't fault on any address.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                start.wrapping_add(offset).cast(),
-            );
+    {
+        let end = start.wrapping_add(length);
+        let mut line = start;
+        while line < end {
+            // SAFETY: a prefetch is a hint; it can't fault on any address.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
+            }
+            line = line.wrapping_add(64);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

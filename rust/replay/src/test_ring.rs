@@ -115,16 +115,16 @@ pub fn read(ring: &HeapRing, at: Position, horizon: Horizon, filter: Filter) -> 
         vec![0; 8],
     ];
     let (mut next, mut reward, mut discount) = ([0; 8], [0; 4], [0; 4]);
-    let mut columns = Columns {
-        fields: fields
+    let mut columns = Columns::new(
+        ring.row(),
+        fields
             .iter_mut()
             .map(|field| Column::new(field.as_mut_slice()))
             .collect(),
-        next: vec![Column::new(&mut next)],
-        n_step_reward: Column::new(&mut reward),
-        discount: Column::new(&mut discount),
-        extras: Extras::default(),
-    };
+        vec![Column::new(&mut next)],
+        [Column::new(&mut reward), Column::new(&mut discount)],
+        Extras::default(),
+    );
     Gather::new(horizon).row(ring, at, filter, &mut columns, 0)?;
     let number =
         |field: usize| u64::from_ne_bytes(fields[field].clone().try_into().expect("8 bytes"));

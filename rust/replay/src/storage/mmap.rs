@@ -12,6 +12,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use super::Storage;
 use crate::flush::Disk;
+use crate::moves::Scatter;
 use crate::layout::{BLOCK_WORDS, Geometry, HEADERS_BYTES};
 use crate::sync::{AtomicU64, prefetch, racing_copy};
 
@@ -144,6 +145,13 @@ impl Storage for MmapStorage {
                 source.len(),
             );
         }
+    }
+
+    #[inline]
+    fn scatter(&self, start: usize, moves: &mut Scatter<'_>, at: usize) {
+        moves.require(self.data.len().saturating_sub(start), at);
+        // SAFETY: just required; what lies behind `start` in the mapping is readable.
+        unsafe { moves.copy_from(self.data.as_ptr().add(start), at) };
     }
 
     #[inline]
