@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from carla_online.errors import ConfigError, ReplayError
+from carla_online.errors import ReplayError
 from carla_online.replay import ReplayBuffer
 from carla_online.replay.export import FORMATS
 
@@ -64,16 +64,6 @@ def _verify(path: str) -> int:
     return 0
 
 
-def _capacity(text: str) -> int:
-    try:
-        rows = int(text)
-    except ValueError:
-        rows = 0
-    if rows < 1:
-        raise ConfigError(f"--capacity is {text!r}; give a number of rows")
-    return rows
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="carla-online replay",
@@ -95,5 +85,5 @@ def _parser() -> argparse.ArgumentParser:
     exporting.add_argument("--format", choices=FORMATS, default="npz", help="default: %(default)s")
     compacting = add("compact", "Copy the buffer to a new folder, with another capacity if asked.")
     compacting.add_argument("target", metavar="TARGET", help="the new folder")
-    compacting.add_argument("--capacity", type=_capacity, metavar="ROWS", help="default: room for what is stored")
+    compacting.add_argument("--capacity", type=int, metavar="ROWS", help="default: room for what is stored")
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,11 +179,14 @@ def _write_minari(buffer: ReplayBuffer, dataset_id: str) -> int:
         bounds = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
         return gym.spaces.Box(*bounds, fields[name].shape, dtype.type)
 
-    minari.create_dataset_from_buffers(
-        dataset_id,
-        buffer=episodes,
-        observation_space=space("obs"),
-        action_space=space(action),
-        description=f"complete episodes of a carla-online replay, {len(episodes)} of them",
-    )
+    with warnings.catch_warnings():
+        # It asks for an author and a link to the code, which a replay doesn't know.
+        warnings.simplefilter("ignore", UserWarning)
+        minari.create_dataset_from_buffers(
+            dataset_id,
+            buffer=episodes,
+            observation_space=space("obs"),
+            action_space=space(action),
+            description=f"complete episodes of a carla-online replay, {len(episodes)} of them",
+        )
     return len(episodes)

@@ -178,6 +178,41 @@ impl Gather {
             .filter(move |&position| passing_mark(ring, position, filter).is_some())
     }
 
+    /// As [`Gather::row`], for what most draws are: a row without flags, a return of one step, and no watermark, in a
+    /// block whose word was seen to count the place. False for anything else, and where the block was reused.
+    #[inline]
+    pub fn plain_row<S: Storage>(
+        &self,
+        ring: &Ring<S>,
+        position: Position,
+        generation: u32,
+        columns: &mut Columns<'_>,
+        at: usize,
+    ) -> bool {
+        let Position { block, place } = position;
+        let layout = ring.row();
+        let is_plain = ring.has_plain_mark(block, place)
+            && self.horizon.steps == 1
+            && layout.key.weight.is_none_or(|offset| {
+                f32::from_ne_bytes(ring.read_number(block, place, offset)) != 0.0
+            })
+            && !ring.is_barred_by_field(block, place);
+        if !is_plain {
+            return false;
+        }
+        let start = ring.geometry().row_offset(layout, block, place);
+        ring.storage().scatter(start, &mut columns.row_moves, at);
+        ring.storage()
+            .scatter(start + layout.stride, &mut columns.next_moves, at);
+        let is_terminated = columns.fields[layout.key.terminated_field].item(at, 1) != [0];
+        let discount = if is_terminated { 0.0 } else { self.horizon.gamma as f32 };
+        columns.discount.put(at, discount.to_ne_bytes());
+        let reward: [u8; 4] = ring.read_number(block, place, layout.key.reward);
+        columns.n_step_reward.put(at, reward);
+        fence(Ordering::Acquire);
+        ring.is_still(BlockLink { block, generation })
+    }
+
     /// Copies one row to index `at` of the columns and returns the generation of its block. `None` if the place holds
     /// no row that passes, or was reused during the copy; the columns at that index are then unspecified.
     #[inline]

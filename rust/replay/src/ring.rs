@@ -277,6 +277,15 @@ impl<S: Storage> Ring<S> {
         Mark::unpack(self.storage.data_word(offset).load(Ordering::Relaxed))
     }
 
+    /// Whether a place holds a row with no flag that says more than that.
+    #[inline]
+    pub fn has_plain_mark(&self, block: u32, place: u32) -> bool {
+        let offset = self.geometry.row_offset(&self.row, block, place);
+        let bits = self.storage.data_word(offset).load(Ordering::Relaxed);
+        let flags = (bits >> 32) as u32;
+        flags == Mark::flag_bits(Mark::ROW) || flags == Mark::flag_bits(Mark::ROW | Mark::START)
+    }
+
     /// Sets flags in the mark of a published row, unless the place changed meanwhile.
     pub fn add_flags(&self, block: u32, place: u32, seen: Mark, flags: u16) -> bool {
         let offset = self.geometry.row_offset(&self.row, block, place);

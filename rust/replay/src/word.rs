@@ -89,9 +89,14 @@ impl Mark {
         })
     }
 
+    /// The upper half of a mark word: the flags and their complement.
+    pub const fn flag_bits(flags: u16) -> u32 {
+        (!flags as u32) << 16 | flags as u32
+    }
+
     /// The mark word.
     pub fn pack(self) -> u64 {
-        u64::from(!self.flags) << 48 | u64::from(self.flags) << 32 | u64::from(self.checksum)
+        u64::from(Self::flag_bits(self.flags)) << 32 | u64::from(self.checksum)
     }
 
     /// Whether the place holds a transition.

@@ -278,11 +278,11 @@ impl PriorityTree {
         });
     }
 
-    /// Takes the priority from all leaves of a block that belong to another generation.
+    /// Empties all leaves of a block that belong to another generation, for updates of their rows too.
     pub fn evict(&self, block: u32, generation: u32) {
         self.change_block(block, 0..self.block_rows, |_, old| {
-            let is_foreign = (old >> 32) as u32 != generation && old as u32 != 0;
-            is_foreign.then_some(old >> 32 << 32)
+            let is_foreign = (old >> 32) as u32 != generation && old != 0;
+            is_foreign.then_some(0)
         });
     }
 

@@ -73,7 +73,7 @@ proptest! {
             } else {
                 let before = tree.leaf(index);
                 let is_set = tree.set(index, generation, units);
-                prop_assert_eq!(is_set, before.generation == generation);
+                prop_assert_eq!(is_set, before.generation == generation, "an emptied leaf has generation 0");
                 prop_assert_eq!(tree.leaf(index).units, if is_set { units } else { before.units });
             }
         }

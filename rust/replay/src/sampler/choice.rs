@@ -10,24 +10,66 @@ use super::random::{Draw, below, unit};
 use super::recency::Recency;
 use super::stratified::Stratified;
 
-/// A place that a mode proposes.
-#[derive(Clone, Copy, Debug, Default)]
+/// A place that a mode proposes, or none. Two words, so that it travels in registers: a batch has thousands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proposal {
-    /// Where.
-    pub position: Position,
-    /// Generation that the block must have; 0 for any.
-    pub generation: u32,
-    /// Its priority in fixed point, where rows are drawn by priority.
-    pub units: u32,
+    /// Block and place.
+    at: u64,
+    /// Generation that the block must have, 0 for any; and the row's priority in fixed point, where that counts.
+    tag: u64,
 }
 
 impl Proposal {
-    /// A place in whatever generation its block is.
-    pub fn any(position: Position) -> Self {
+    /// No place.
+    pub const NONE: Self = Self {
+        at: u64::MAX,
+        tag: 0,
+    };
+
+    /// A place in one use of its block (generation 0: in any), with its priority in fixed point.
+    #[inline]
+    pub fn new(position: Position, generation: u32, units: u32) -> Self {
         Self {
-            position,
-            ..Self::default()
+            at: u64::from(position.block) << 32 | u64::from(position.place),
+            tag: u64::from(generation) << 32 | u64::from(units),
         }
+    }
+
+    /// A place if it is there.
+    #[inline]
+    pub fn only_if(is_there: bool, position: Position, generation: u32) -> Self {
+        if is_there {
+            Self::new(position, generation, 0)
+        } else {
+            Self::NONE
+        }
+    }
+
+    /// Whether there is no place.
+    #[inline]
+    pub fn is_none(self) -> bool {
+        self.at == u64::MAX
+    }
+
+    /// Where.
+    #[inline]
+    pub fn position(self) -> Position {
+        Position {
+            block: (self.at >> 32) as u32,
+            place: self.at as u32,
+        }
+    }
+
+    /// Generation that the block must have; 0 for any.
+    #[inline]
+    pub fn generation(self) -> u32 {
+        (self.tag >> 32) as u32
+    }
+
+    /// Its priority in fixed point.
+    #[inline]
+    pub fn units(self) -> u32 {
+        self.tag as u32
     }
 }
 
@@ -60,9 +102,9 @@ impl Choice {
         }
     }
 
-    /// Proposes a place that looks published; `None` if this try found none.
+    /// Proposes a place that looks published; none if this try found none.
     #[inline]
-    pub fn propose<S: Storage>(&mut self, ring: &Ring<S>, draw: Draw) -> Option<Proposal> {
+    pub fn propose<S: Storage>(&mut self, ring: &Ring<S>, draw: Draw) -> Proposal {
         match self {
             Self::Uniform => uniform(ring, draw),
             Self::Recency(recency) => recency.propose(ring, draw),
@@ -85,13 +127,13 @@ impl Choice {
         draw: Draw,
         filter: Filter,
         listed: &mut Option<Listed>,
-    ) -> Option<Proposal> {
+    ) -> Proposal {
         if let Self::Stratified(stratified) = self {
             return stratified.choose_listed(ring, draw, filter);
         }
         let listed = listed.get_or_insert_with(|| match self {
             Self::Recency(recency) => {
-                Listed::weighted(ring, filter, |proposal| recency.weight(ring, proposal))
+                Listed::weighted(ring, filter, |proposal| recency.weight(ring, *proposal))
             }
             Self::Prioritized(prioritized) => {
                 Listed::weighted(ring, filter, |proposal| prioritized.weigh(ring, proposal))
@@ -104,7 +146,7 @@ impl Choice {
 
 /// Every place alike, over the blocks claimed so far.
 #[inline]
-fn uniform<S: Storage>(ring: &Ring<S>, draw: Draw) -> Option<Proposal> {
+pub fn uniform<S: Storage>(ring: &Ring<S>, draw: Draw) -> Proposal {
     let block_rows = u64::from(ring.geometry().block_rows);
     let places = u64::from(ring.claimed_blocks()) * block_rows;
     let chosen = below(draw.word(), places);
@@ -112,8 +154,9 @@ fn uniform<S: Storage>(ring: &Ring<S>, draw: Draw) -> Option<Proposal> {
         block: (chosen / block_rows) as u32,
         place: (chosen % block_rows) as u32,
     };
-    (position.place < u32::from(ring.word(position.block).count))
-        .then(|| Proposal::any(position))
+    let word = ring.word(position.block);
+    let is_there = position.place < u32::from(word.count);
+    Proposal::only_if(is_there, position, word.generation)
 }
 
 /// Rows that pass, with their weights summed up.
@@ -132,7 +175,8 @@ impl Listed {
         let mut rows = Vec::new();
         for block in 0..ring.claimed_blocks() {
             for position in Gather::list_block(ring, block, filter) {
-                let mut proposal = Proposal::any(position);
+                let generation = ring.word(block).generation;
+                let mut proposal = Proposal::new(position, generation, 0);
                 let weight = weigh(&mut proposal);
                 if weight > 0.0 {
                     sum += weight;
@@ -144,11 +188,13 @@ impl Listed {
     }
 
     /// Draws one of them.
-    pub fn choose(&self, draw: Draw) -> Option<Proposal> {
-        let &(_, sum) = self.rows.last()?;
+    pub fn choose(&self, draw: Draw) -> Proposal {
+        let sum = self.rows.last().map_or(0.0, |&(_, sum)| sum);
         let target = unit(draw.word()) * sum;
         let found = self.rows.partition_point(|&(_, until)| until <= target);
-        self.rows.get(found).map(|&(proposal, _)| proposal)
+        self.rows
+            .get(found)
+            .map_or(Proposal::NONE, |&(proposal, _)| proposal)
     }
 }
 

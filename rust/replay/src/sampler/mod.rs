@@ -70,7 +70,7 @@ pub struct Sampler {
     gather: Gather,
     choice: Choice,
     is_checking: bool,
-    drawn: Vec<Option<Proposal>>,
+    drawn: Vec<Proposal>,
     links: Vec<BlockLink>,
     scratch: Vec<u8>,
 }
@@ -195,9 +195,7 @@ impl Sampler {
     ) -> Result<()> {
         let mut batch = self.begin(ring, part.rows, watermark)?;
         for index in 0..part.rows {
-            if let Some(Some(ahead)) = self.drawn.get(index + PREFETCH_DISTANCE) {
-                Gather::prefetch(ring, ahead.position);
-            }
+            self.prefetch(ring, index + PREFETCH_DISTANCE);
             self.fill(ring, &mut batch, index, columns, part.first + index)?;
             if let Some(source) = &mut columns.extras.source {
                 source.put(part.first + index, part.source.to_ne_bytes());
@@ -223,9 +221,7 @@ impl Sampler {
     ) -> Result<()> {
         let mut batch = self.begin(ring, windows, watermark)?;
         for index in 0..windows {
-            if let Some(Some(ahead)) = self.drawn.get(index + 2) {
-                Gather::prefetch(ring, ahead.position);
-            }
+            self.prefetch(ring, index + 2);
             let first = index * length;
             let start = self.fill(ring, &mut batch, index, columns, first)?;
             let rows = self.follow_window(ring, start, batch.filter, columns, first, length);
@@ -290,20 +286,27 @@ impl Sampler {
             Choice::Prioritized(prioritized) => {
                 prioritized.propose_batch(ring, key, rows, &mut self.drawn);
             }
-            choice => self.drawn.extend((0..rows).map(|index| {
-                let draw = Draw {
+            choice => {
+                let draws = (0..rows).map(|index| Draw {
                     key,
                     index,
                     attempt: 0,
-                };
-                choice.propose(ring, draw)
-            })),
+                });
+                self.drawn.extend(draws.map(|draw| choice.propose(ring, draw)));
+            }
         }
         Ok(Batch {
             key,
             filter,
             listed: None,
         })
+    }
+
+    #[inline]
+    fn prefetch<S: Storage>(&self, ring: &Ring<S>, index: usize) {
+        if let Some(ahead) = self.drawn.get(index).filter(|ahead| !ahead.is_none()) {
+            Gather::prefetch(ring, ahead.position());
+        }
     }
 
     fn finish(&mut self, columns: &mut Columns<'_>) {
@@ -324,8 +327,8 @@ impl Sampler {
         at: usize,
     ) -> Result<BlockPosition> {
         let first = self.drawn[index];
-        if let Some(proposal) = first
-            && let Some(taken) = self.take(ring, batch, proposal, columns, at)?
+        if !first.is_none()
+            && let Some(taken) = self.take(ring, batch, first, columns, at)?
         {
             return Ok(taken);
         }
@@ -347,7 +350,8 @@ impl Sampler {
             attempt,
         };
         for attempt in 1..MAX_ATTEMPTS {
-            if let Some(proposal) = self.choice.propose(ring, draw(attempt))
+            let proposal = self.choice.propose(ring, draw(attempt));
+            if !proposal.is_none()
                 && let Some(taken) = self.take(ring, batch, proposal, columns, at)?
             {
                 return Ok(taken);
@@ -357,15 +361,17 @@ impl Sampler {
         for attempt in MAX_ATTEMPTS..2 * MAX_ATTEMPTS {
             let draw = draw(attempt);
             let choice = &mut self.choice;
-            let Some(proposal) =
-                choice.choose_listed(ring, draw, batch.filter, &mut batch.listed)
-            else {
+            let proposal = choice.choose_listed(ring, draw, batch.filter, &mut batch.listed);
+            if proposal.is_none() {
                 break;
-            };
+            }
             if let Some(taken) = self.take(ring, batch, proposal, columns, at)? {
                 return Ok(taken);
             }
             batch.listed = None;
+            if let Choice::Stratified(stratified) = &mut self.choice {
+                stratified.forget_listed();
+            }
         }
         let condition = match batch.filter.watermark {
             u64::MAX => String::new(),
@@ -387,22 +393,17 @@ impl Sampler {
         columns: &mut Columns<'_>,
         at: usize,
     ) -> Result<Option<BlockPosition>> {
-        let Proposal {
-            position,
-            generation: expected,
-            ..
-        } = proposal;
-        // The least step of a block tells without touching its rows that none of them passes.
-        let is_hopeless =
-            batch.filter.watermark != u64::MAX && ring.least_step(position.block) > batch.filter.watermark;
-        let copied = if is_hopeless {
-            None
+        let (position, expected) = (proposal.position(), proposal.generation());
+        let is_plain = batch.filter.watermark == u64::MAX && expected != 0;
+        let is_copied = is_plain && self.gather.plain_row(ring, position, expected, columns, at);
+        let generation = if is_copied {
+            expected
         } else {
-            self.gather.row(ring, position, batch.filter, columns, at)
-        };
-        let Some(generation) = copied.filter(|&found| expected == 0 || found == expected) else {
-            self.choice.refuse(ring, proposal);
-            return Ok(None);
+            let Some(found) = self.take_slowly(ring, batch, proposal, columns, at) else {
+                self.choice.refuse(ring, proposal);
+                return Ok(None);
+            };
+            found
         };
         let taken = BlockPosition {
             position,
@@ -422,6 +423,25 @@ impl Sampler {
             prioritized.take(at, proposal);
         }
         Ok(Some(taken))
+    }
+
+    /// As [`Sampler::take`], for rows with flags, returns of several steps, and watermarks.
+    fn take_slowly<S: Storage>(
+        &mut self,
+        ring: &Ring<S>,
+        batch: &Batch,
+        proposal: Proposal,
+        columns: &mut Columns<'_>,
+        at: usize,
+    ) -> Option<u32> {
+        let (position, expected) = (proposal.position(), proposal.generation());
+        // The least step of a block tells without touching its rows that none of them passes.
+        if ring.least_step(position.block) > batch.filter.watermark {
+            return None;
+        }
+        self.gather
+            .row(ring, position, batch.filter, columns, at)
+            .filter(|&found| expected == 0 || found == expected)
     }
 
     /// Whether the row still stands there and passes its checksums.

@@ -98,7 +98,7 @@ impl Prioritized {
         ring: &Ring<S>,
         key: u64,
         batch: usize,
-        drawn: &mut Vec<Option<Proposal>>,
+        drawn: &mut Vec<Proposal>,
     ) {
         let total = u128::from(self.tree.total());
         self.targets.clear();
@@ -117,7 +117,7 @@ impl Prioritized {
     }
 
     /// Later tries, over the whole sum.
-    pub fn propose<S: Storage>(&mut self, ring: &Ring<S>, draw: Draw) -> Option<Proposal> {
+    pub fn propose<S: Storage>(&mut self, ring: &Ring<S>, draw: Draw) -> Proposal {
         let total = self.tree.total();
         self.targets.clear();
         self.targets.push(below(draw.word(), total));
@@ -127,34 +127,33 @@ impl Prioritized {
 
     /// A row that can never be drawn again loses its priority, so that it doesn't come up at every draw.
     pub fn refuse<S: Storage>(&self, ring: &Ring<S>, refused: Proposal) {
-        let Position { block, place } = refused.position;
+        let Position { block, place } = refused.position();
         let filter = Filter {
             watermark: u64::MAX,
             only_sampleable: true,
         };
-        if passing_mark(ring, refused.position, filter).is_none()
+        if passing_mark(ring, refused.position(), filter).is_none()
             && let Ok(_entered) = self.tree.enter(self.owner)
         {
             self.tree
-                .set(ring.row_index(block, place), refused.generation, 0);
+                .set(ring.row_index(block, place), refused.generation(), 0);
         }
     }
 
     /// A listed row's priority.
     pub fn weigh<S: Storage>(&self, ring: &Ring<S>, listed: &mut Proposal) -> f64 {
-        let Position { block, place } = listed.position;
+        let Position { block, place } = listed.position();
         let found = self.tree.leaf(ring.row_index(block, place));
-        let generation = ring.word(block).generation;
-        if found.generation != generation {
+        if found.generation != listed.generation() {
             return 0.0;
         }
-        (listed.generation, listed.units) = (generation, found.units);
+        *listed = Proposal::new(listed.position(), found.generation, found.units);
         f64::from(found.units)
     }
 
     /// Notes that a proposal became row `at` of the batch.
     pub fn take(&mut self, at: usize, proposal: Proposal) {
-        self.taken.push((at, proposal.units));
+        self.taken.push((at, proposal.units()));
     }
 
     /// Writes the importance weights: (1 / (N P(i)))^correction, divided by the batch's greatest (section 3.4 there).
@@ -173,7 +172,7 @@ impl Prioritized {
 }
 
 /// A leaf as a place, if its row is the one that the priority was set for.
-fn proposal<S: Storage>(ring: &Ring<S>, found: Found) -> Option<Proposal> {
+fn proposal<S: Storage>(ring: &Ring<S>, found: Found) -> Proposal {
     let block_rows = u64::from(ring.geometry().block_rows);
     let position = Position {
         block: (found.index / block_rows) as u32,
@@ -183,9 +182,9 @@ fn proposal<S: Storage>(ring: &Ring<S>, found: Found) -> Option<Proposal> {
     let is_there = found.units > 0
         && word.generation == found.generation
         && position.place < u32::from(word.count);
-    is_there.then_some(Proposal {
-        position,
-        generation: found.generation,
-        units: found.units,
-    })
+    if is_there {
+        Proposal::new(position, found.generation, found.units)
+    } else {
+        Proposal::NONE
+    }
 }

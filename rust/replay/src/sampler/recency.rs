@@ -27,29 +27,27 @@ impl Recency {
 
     /// Draws an age from the exponential distribution, cut at the ring's length; the age names a claim, the claim a
     /// block. A claim that was skipped or is evicted names none.
-    pub fn propose<S: Storage>(&self, ring: &Ring<S>, draw: Draw) -> Option<Proposal> {
+    pub fn propose<S: Storage>(&self, ring: &Ring<S>, draw: Draw) -> Proposal {
         let (head, blocks) = (ring.head(), u64::from(ring.geometry().blocks));
         let block_rows = u64::from(ring.geometry().block_rows);
         let oldest_rows = (u64::from(ring.claimed_blocks()) * block_rows) as f64;
         let mass = 1.0 - libm::exp2(-oldest_rows / self.half_life_rows);
         let age_rows = -self.half_life_rows * libm::log2(1.0 - unit(draw.word()) * mass);
-        let ticket = head.checked_sub(1 + age_rows as u64 / block_rows)?;
+        let Some(ticket) = head.checked_sub(1 + age_rows as u64 / block_rows) else {
+            return Proposal::NONE;
+        };
         let block = (ticket % blocks) as u32;
         let place = below(draw.second_word(), block_rows) as u32;
         let word = ring.word(block);
         let is_there = u64::from(word.generation) == ticket / blocks + 1
             && place < u32::from(word.count);
-        is_there.then_some(Proposal {
-            generation: word.generation,
-            ..Proposal::any(Position { block, place })
-        })
+        Proposal::only_if(is_there, Position { block, place }, word.generation)
     }
 
     /// The weight of a listed row.
-    pub fn weight<S: Storage>(&self, ring: &Ring<S>, proposal: &mut Proposal) -> f64 {
-        let block = proposal.position.block;
-        proposal.generation = ring.word(block).generation;
-        let turns = u64::from(proposal.generation).saturating_sub(1);
+    pub fn weight<S: Storage>(&self, ring: &Ring<S>, proposal: Proposal) -> f64 {
+        let block = proposal.position().block;
+        let turns = u64::from(proposal.generation()).saturating_sub(1);
         let ticket = turns * u64::from(ring.geometry().blocks) + u64::from(block);
         let age_blocks = ring.head().saturating_sub(ticket + 1);
         let age_rows = age_blocks * u64::from(ring.geometry().block_rows);

@@ -80,6 +80,11 @@ impl Stratified {
         self.listed.clear();
     }
 
+    /// Forgets what was listed: a listed row was evicted.
+    pub fn forget_listed(&mut self) {
+        self.listed.clear();
+    }
+
     fn slice(&self, draw: Draw) -> Option<u16> {
         let chosen = below(
             draw.at(SLICE_ATTEMPT).word(),
@@ -93,19 +98,21 @@ impl Stratified {
     }
 
     /// The slice is the same at every try of a row: a slice whose rows are refused more often must not lose by it.
-    pub fn propose<S: Storage>(&self, ring: &Ring<S>, draw: Draw) -> Option<Proposal> {
-        let slice = self.slice(draw)?;
-        let blocks = self.blocks_of.get(&slice)?;
-        let block = *blocks.get(below(draw.word(), blocks.len() as u64) as usize)?;
+    pub fn propose<S: Storage>(&self, ring: &Ring<S>, draw: Draw) -> Proposal {
+        let drawn = self.slice(draw).and_then(|slice| {
+            let blocks = self.blocks_of.get(&slice)?;
+            let chosen = below(draw.word(), blocks.len() as u64) as usize;
+            Some((slice, *blocks.get(chosen)?))
+        });
+        let Some((slice, block)) = drawn else {
+            return Proposal::NONE;
+        };
         let block_rows = u64::from(ring.geometry().block_rows);
         let place = below(draw.second_word(), block_rows) as u32;
         let position = Position { block, place };
         let word = ring.word(block);
         let is_there = place < u32::from(word.count) && self.holds(ring, position, slice);
-        is_there.then_some(Proposal {
-            generation: word.generation,
-            ..Proposal::any(position)
-        })
+        Proposal::only_if(is_there, position, word.generation)
     }
 
     /// As [`super::choice::Choice::choose_listed`]; a slice without a row that passes leaves the batch.
@@ -114,21 +121,22 @@ impl Stratified {
         ring: &Ring<S>,
         draw: Draw,
         filter: Filter,
-    ) -> Option<Proposal> {
+    ) -> Proposal {
         while let Some(slice) = self.slice(draw) {
             if !self.listed.contains_key(&slice) {
                 let listed = Listed::weighted(ring, filter, |proposal| {
-                    proposal.generation = ring.word(proposal.position.block).generation;
-                    f64::from(u8::from(self.holds(ring, proposal.position, slice)))
+                    f64::from(u8::from(self.holds(ring, proposal.position(), slice)))
                 });
                 self.listed.insert(slice, listed);
             }
-            if let Some(proposal) = self.listed.get(&slice).and_then(|rows| rows.choose(draw)) {
-                return Some(proposal);
+            let rows = self.listed.get(&slice);
+            let proposal = rows.map_or(Proposal::NONE, |rows| rows.choose(draw));
+            if !proposal.is_none() {
+                return proposal;
             }
             self.candidates.retain(|&candidate| candidate != slice);
         }
-        None
+        Proposal::NONE
     }
 }
 
