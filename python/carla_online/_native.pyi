@@ -429,9 +429,7 @@ class ReplaySamplerCore:
     def sample_part(
         self, columns: ReplayColumns, watermark: int | None, first: int, rows: int, source: int
     ) -> None: ...
-    def sample_windows(
-        self, columns: ReplayColumns, watermark: int | None, windows: int, length: int
-    ) -> None: ...
+    def sample_windows(self, columns: ReplayColumns, watermark: int | None, windows: int, length: int) -> None: ...
     def update_priorities(
         self,
         row_index: NDArray[np.generic],

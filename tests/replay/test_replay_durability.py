@@ -155,7 +155,9 @@ def seal_of(rows, next_obs):
     """A checksum of a row's own: every field and the next values, in 64 bits."""
     seal = rows["step_id"] * np.uint64(0x9E3779B97F4A7C15) ^ rows["episode_id"]
     for column in (rows["obs"], next_obs):
-        bits = column.view(np.uint32).astype(np.uint64) * (2 * np.arange(column.shape[1], dtype=np.uint64) + np.uint64(1))
+        bits = column.view(np.uint32).astype(np.uint64) * (
+            2 * np.arange(column.shape[1], dtype=np.uint64) + np.uint64(1)
+        )
         seal = seal * np.uint64(31) + bits.sum(axis=1, dtype=np.uint64)
     return seal ^ rows["reward"].view(np.uint32).astype(np.uint64)
 

@@ -61,7 +61,11 @@ def test_an_episode_closed_by_recovery_is_complete(buffer):
 def test_npz_export_holds_every_complete_episode(buffer, tmp_path):
     fill(buffer, 3 * EPISODE_ROWS + 10)
     assert buffer.export(tmp_path / "out", rows_per_file=80) == 6
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["part-00000.npz", "part-00001.npz", "schema.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "part-00000.npz",
+        "part-00001.npz",
+        "schema.json",
+    ]
     assert ReplaySchema.from_json((tmp_path / "out" / "schema.json").read_text()) == SCHEMA
     found = []
     for path in (tmp_path / "out").glob("*.npz"):

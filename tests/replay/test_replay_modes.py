@@ -98,7 +98,10 @@ def test_modes_that_cannot_work_refuse(buffer, tmp_path):
     for mode in (Prioritized(exponent=-1.0), Prioritized(correction=2.0)):
         with pytest.raises(ReplayError, match="must lie in"):
             buffer.sampler(mode=mode)
-    with ReplayBuffer.open(tmp_path / "replay", read_only=True) as reader, pytest.raises(ReplayError, match="read-only"):
+    with (
+        ReplayBuffer.open(tmp_path / "replay", read_only=True) as reader,
+        pytest.raises(ReplayError, match="read-only"),
+    ):
         reader.sampler(mode=Prioritized())
 
 

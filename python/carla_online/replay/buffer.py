@@ -316,9 +316,7 @@ class ReplayBuffer:
         del arrays["n_step_reward"], arrays["discount"]
         return {name: array[:kept] for name, array in arrays.items()} if kept > 0 else {}
 
-    def export(
-        self, target: str | os.PathLike[str], *, file_format: str = "npz", rows_per_file: int = 100_000
-    ) -> int:
+    def export(self, target: str | os.PathLike[str], *, file_format: str = "npz", rows_per_file: int = 100_000) -> int:
         """Write the complete episodes to files of another format; see `carla_online.replay.export.export`."""
         return export(self, target, file_format=file_format, rows_per_file=rows_per_file)
 

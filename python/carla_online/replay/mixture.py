@@ -149,7 +149,9 @@ class MixtureSampler:
         before = self.state
         first = 0
         try:
-            for source, (sampler, rows) in enumerate(zip(self._samplers, self.rows_of(len(out["source"])), strict=True)):
+            for source, (sampler, rows) in enumerate(
+                zip(self._samplers, self.rows_of(len(out["source"])), strict=True)
+            ):
                 if rows > 0:
                     sampler.sample_part(out, first=first, rows=rows, source=source, watermark=watermarks[source])
                 first += rows

@@ -128,7 +128,7 @@ class PrefetchingSampler:
             batch = self._free.get()
             try:
                 self._sampler.sample_into(batch, watermark=request[0])
-            except BaseException as error:  # noqa: BLE001 (raised again by take)
+            except BaseException as error:
                 self._free.put(batch)
                 self._ready.put(error)
             else:
