@@ -48,15 +48,15 @@ def overwrite(path, offset, content):
 
 @pytest.mark.parametrize("damage", ["none", "live table lost", "newest rows lost"])
 def test_flushed_rows_are_there_after_a_power_cut(tmp_path, damage):
-    with ReplayBuffer.create(tmp_path / "replay", SCHEMA, capacity_rows=512, block_rows=8) as buffer:
-        with buffer.writer(streams=2) as writer:
-            for k in range(100):
-                append(writer, np.arange(2) * STREAM_SPAN + k)
-            buffer.flush()
-            flushed = stored_numbers(buffer)
-            for k in range(100, 150):
-                append(writer, np.arange(2) * STREAM_SPAN + k)
-            cut = cut_power(tmp_path / "replay", tmp_path / "cut")
+    buffer = ReplayBuffer.create(tmp_path / "replay", SCHEMA, capacity_rows=512, block_rows=8)
+    with buffer, buffer.writer(streams=2) as writer:
+        for k in range(100):
+            append(writer, np.arange(2) * STREAM_SPAN + k)
+        buffer.flush()
+        flushed = stored_numbers(buffer)
+        for k in range(100, 150):
+            append(writer, np.arange(2) * STREAM_SPAN + k)
+        cut = cut_power(tmp_path / "replay", tmp_path / "cut")
     if damage == "live table lost":
         overwrite(cut / "table.bin", HEADERS_BYTES + PAGE_BYTES, random.Random(1).randbytes(PAGE_BYTES))
     if damage == "newest rows lost":

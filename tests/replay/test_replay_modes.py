@@ -293,9 +293,9 @@ def test_a_mixture_fills_one_batch_by_shares(buffer, tmp_path):
 
 
 def test_a_mixture_that_cannot_be_is_refused(buffer, tmp_path):
-    with ReplayBuffer.create(tmp_path / "other", SLICED, capacity_rows=64, block_rows=8) as other:
-        with pytest.raises(SchemaMismatch, match="different schemas"):
-            ReplayMixture([(buffer, 1.0), (other, 1.0)])
+    other = ReplayBuffer.create(tmp_path / "other", SLICED, capacity_rows=64, block_rows=8)
+    with other, pytest.raises(SchemaMismatch, match="different schemas"):
+        ReplayMixture([(buffer, 1.0), (other, 1.0)])
     with pytest.raises(ReplayError, match="at least one buffer"):
         ReplayMixture([])
     with pytest.raises(ReplayError, match="share 0 is 0"):

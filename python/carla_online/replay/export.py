@@ -30,10 +30,10 @@ def export(
         buffer: The buffer; others may write to it meanwhile.
         target: What doesn't exist yet. For `npz` a directory, made with files `part-00000.npz` of whole episodes each:
             every field [n, ...], `next_<field>` for the linked ones, and `episode_starts` int64 [episodes + 1], between
-            whose neighbours an episode lies. For `parquet` (extra `arrow`) one file, a row a transition, arrays as lists
-            of fixed length in C order with their shapes in the file's metadata. For `minari` (extra `minari`) the id of
-            a dataset, such as `carla/highway-v0`; observations are the field `obs`, actions `executed_action` or
-            `action`.
+            whose neighbours an episode lies. For `parquet` (extra `arrow`) one file, a row a transition, arrays as
+            lists of fixed length in C order with their shapes in the file's metadata. For `minari` (extra `minari`)
+            the id of a dataset, such as `carla/highway-v0`; observations are the field `obs`, actions
+            `executed_action` or `action`.
         file_format: `npz`, `parquet` or `minari`.
         rows_per_file: Rows after which a new npz file, or a row group of the Parquet file, begins; at least 1.
 

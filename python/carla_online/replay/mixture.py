@@ -142,10 +142,7 @@ class MixtureSampler:
         Raises:
             ReplayError: As `ReplaySampler.sample_into`, for any of the buffers; the draw doesn't count then.
         """
-        if isinstance(watermark, Sequence):
-            watermarks = list(watermark)
-        else:
-            watermarks = [watermark] * len(self._samplers)
+        watermarks = list(watermark) if isinstance(watermark, Sequence) else [watermark] * len(self._samplers)
         before = self.state
         first = 0
         try:
