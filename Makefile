@@ -64,9 +64,10 @@ loom: ## Check the replay's protocol under every interleaving that the model exp
 	  cargo test --quiet --release -p carla-online-replay --lib loom_tests
 
 .PHONY: prove
-prove: setup loom ## The long proofs: loom, kill storms, stalled writers, many random cases
-	CARLA_ONLINE_REPLAY_KILLS=200 CARLA_ONLINE_REPLAY_STALL_S=60 CARLA_ONLINE_HYPOTHESIS=slow \
-	  $(BIN)/python -m pytest -q --timeout 1800 tests/replay
+prove: setup loom ## The long proofs: loom, power cuts, kill storms, 10^8 checked rows, fuzzing
+	CARLA_ONLINE_REPLAY_POWER_CUTS=20000 PROPTEST_CASES=10000 cargo test --quiet --release -p carla-online-replay
+	CARLA_ONLINE_REPLAY_KILLS=200 CARLA_ONLINE_REPLAY_STALL_S=60 CARLA_ONLINE_REPLAY_CHECKED_ROWS=100000000 \
+	  CARLA_ONLINE_HYPOTHESIS=slow $(BIN)/python -m pytest -q --timeout 7200 tests/replay
 	CARLA_ONLINE_KILLS=20 $(BIN)/python -m pytest -q --timeout 1800 tests/online/test_resume.py
 
 .PHONY: accept

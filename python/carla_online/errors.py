@@ -12,6 +12,10 @@ class ConfigError(CarlaOnlineError, ValueError):
     """A configuration is wrong: unknown key, value out of range, missing file."""
 
 
+class MissingExtra(CarlaOnlineError, ImportError):
+    """A feature needs an optional dependency that isn't installed; the message names the extra."""
+
+
 class SimulatorError(CarlaOnlineError):
     """A simulator failed."""
 

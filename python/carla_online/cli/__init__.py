@@ -15,6 +15,7 @@ carla-online: online reinforcement learning for driving policies in CARLA
   carla-online train --resume RUN         go on where a run stopped, or was killed
   carla-online evaluate RUN               drive baseline and fine-tuned policy over the same held-out routes
   carla-online report RUN                 write RUN/report.html
+  carla-online replay ACTION BUFFER       inspect, verify, export or compact a replay buffer
   carla-online configs                    list the shipped configurations
 
 Start here:
@@ -73,8 +74,12 @@ def _command(name: str) -> Callable[[list[str]], int]:
         from carla_online.cli.report import report
 
         return report
+    if name == "replay":
+        from carla_online.cli.replay import replay
+
+        return replay
     if name == "configs":
         from carla_online.cli.train import list_configs
 
         return list_configs
-    raise ConfigError(f"there is no command {name!r}. Commands: train, evaluate, report, configs.")
+    raise ConfigError(f"there is no command {name!r}. Commands: train, evaluate, report, replay, configs.")

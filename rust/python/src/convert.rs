@@ -21,7 +21,9 @@
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
+use carla_online_replay::column::{Column, Source};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -200,18 +202,29 @@ impl RawArray {
         self.buffer.shape()
     }
 
-    /// The array's bytes, to read.
-    pub fn as_bytes(&self) -> &[u8] {
-        // SAFETY: `checked` made sure of a contiguous export, which lives as long as `self`; bytes have no invalid
-        // pattern (see the module's text for other threads).
-        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len_bytes()) }
+    /// The array as a source of rows.
+    ///
+    /// # Safety
+    ///
+    /// The source isn't used after `self` is dropped.
+    pub unsafe fn as_source(&self) -> Source<'static> {
+        // SAFETY: `checked` made sure of a contiguous export, which lives as long as `self`; the caller keeps to that.
+        unsafe { Source::from_raw(self.start(), self.len_bytes()) }
     }
 
-    /// The array's bytes, to write; empty for an array that was taken as an input.
-    pub fn as_bytes_mut(&mut self) -> &mut [u8] {
+    /// The array as a column of a batch; empty for an array that was taken as an input.
+    ///
+    /// # Safety
+    ///
+    /// The column isn't used after `self` is dropped, and is the only one made of `self`.
+    pub unsafe fn as_column(&self) -> Column<'static> {
         let length = if self.is_output { self.len_bytes() } else { 0 };
-        // SAFETY: as `as_bytes`; outputs were checked to be writable and to overlap no other argument of their call.
-        unsafe { std::slice::from_raw_parts_mut(self.as_ptr(), length) }
+        // SAFETY: as `as_source`; outputs were checked to be writable and to overlap no other argument of their call.
+        unsafe { Column::from_raw(self.start(), length) }
+    }
+
+    fn start(&self) -> NonNull<u8> {
+        NonNull::new(self.as_ptr()).unwrap_or(NonNull::dangling())
     }
 
     /// First byte; dangling but aligned for an empty array.

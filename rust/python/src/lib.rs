@@ -7,6 +7,8 @@ mod columns;
 mod convert;
 mod error;
 mod replay;
+mod replay_sampler;
+mod replay_writer;
 mod roads;
 mod world;
 
