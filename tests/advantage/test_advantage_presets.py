@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_a_preset_is_its_librarys_formula(name):
     offsets = np.cumsum([0, *sizes])
     weights = {"lengths": lengths} if name == "verl:opo" else {}
     seen = preset(name, batch, offsets=offsets, **weights).advantages
-    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, end in itertools.pairwise(offsets):
         expected = formula(name, batch[start:end], batch, lengths[start:end])
         assert np.allclose(seen[start:end], expected, rtol=1e-12, atol=1e-13)
 

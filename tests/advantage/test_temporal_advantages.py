@@ -162,7 +162,15 @@ def test_v_trace_is_the_weighted_sum_written_out(seed, shape, rho_bar, c_bar):
     w = Window(seed, shape, np.float64)
     consecutive = np.where(w.ends, w.next_values, np.concatenate([w.values[1:], w.next_values[-1:]]))
     targets, advantages = v_trace(
-        w.rewards, w.values, consecutive, w.log_ratio, w.terminated, w.truncated, gamma=GAMMA, rho_bar=rho_bar, c_bar=c_bar
+        w.rewards,
+        w.values,
+        consecutive,
+        w.log_ratio,
+        w.terminated,
+        w.truncated,
+        gamma=GAMMA,
+        rho_bar=rho_bar,
+        c_bar=c_bar,
     )
     ratio = np.exp(w.log_ratio)
     rho, c = np.minimum(rho_bar, ratio), np.minimum(c_bar, ratio)
@@ -185,9 +193,7 @@ def test_v_trace_is_the_weighted_sum_written_out(seed, shape, rho_bar, c_bar):
 def test_v_trace_on_policy_gives_the_returns_of_gae_with_lambda_one(seed, shape):
     w = Window(seed, shape, np.float64)
     consecutive = np.where(w.ends, w.next_values, np.concatenate([w.values[1:], w.next_values[-1:]]))
-    targets, _ = v_trace(
-        w.rewards, w.values, consecutive, np.zeros(shape), w.terminated, w.truncated, gamma=GAMMA
-    )
+    targets, _ = v_trace(w.rewards, w.values, consecutive, np.zeros(shape), w.terminated, w.truncated, gamma=GAMMA)
     _, returns = gae(w.rewards, w.values, consecutive, w.terminated, w.truncated, gamma=GAMMA, gae_lambda=1.0)
     assert np.allclose(targets, returns, rtol=1e-12, atol=1e-10)
 

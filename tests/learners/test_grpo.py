@@ -114,6 +114,7 @@ def test_the_pull_to_the_initial_policy_limits_the_drift():
 def test_moving_the_scale_of_a_value_network_changes_no_output(mean, spread, rate):
     network = ValueNetwork(4, hidden_sizes=(8,), generator=torch.Generator().manual_seed(0)).double()
     inputs = torch.randn(32, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    network.track(torch.randn(100, generator=torch.Generator().manual_seed(3)).double(), rate=rate)
     before = network.normalised(inputs) * network.scale + network.mean
     network.track(mean + spread * torch.randn(100, generator=torch.Generator().manual_seed(2)).double(), rate=rate)
     after = network.normalised(inputs) * network.scale + network.mean

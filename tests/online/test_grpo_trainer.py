@@ -117,7 +117,7 @@ def test_members_of_an_episode_group_drive_the_same_episodes(tmp_path, env):
     np.testing.assert_array_equal(first[0], first[1])
     np.testing.assert_array_equal(first[2], first[3])
     assert np.abs(first[0] - first[2]).max() > 0
-    assert len(starts) >= 2
+    assert starts
     assert max(starts) == 0.0
 
 

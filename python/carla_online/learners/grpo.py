@@ -148,7 +148,7 @@ class GRPOLearner:
 
     def _fit(self, network: ValueNetwork, optimiser: torch.optim.Adam, batch: ValueBatch) -> tuple[float, float]:
         """Fits returns by squared error; returns the mean loss, in units of their spread, and gradient norm."""
-        network.track(batch.targets, rate=_TARGET_RATE if optimiser.state else 1.0)
+        network.track(batch.targets, rate=_TARGET_RATE)
         targets = network.normalise(batch.targets)
         parameters = list(network.parameters())
         losses, norms = [], []

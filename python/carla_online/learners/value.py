@@ -24,6 +24,7 @@ class ValueNetwork(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    has_targets: Tensor
 
     def __init__(self, input_dim: int, *, hidden_sizes: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
@@ -40,6 +41,7 @@ class ValueNetwork(nn.Module):
                 nn.init.zeros_(module.bias)
         self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        self.register_buffer("has_targets", torch.zeros((), dtype=torch.bool))
 
     def normalised(self, inputs: Tensor) -> Tensor:
         """Returns values in units of the targets' mean and scale, float32 [B]."""
@@ -56,12 +58,19 @@ class ValueNetwork(nn.Module):
 
     @torch.no_grad()
     def track(self, targets: Tensor, *, rate: float) -> None:
-        """Moves mean and scale towards those of `targets` [B] by `rate`, in (0, 1]; no output changes."""
+        """Moves mean and scale towards those of `targets` [B] by `rate`, in (0, 1]; no output changes.
+
+        The first time it takes over theirs as they are, and outputs change: those of an untrained network mean nothing.
+        """
         fresh = targets.double()
+        is_first = not bool(self.has_targets)
+        rate = 1.0 if is_first else rate
         mean = self.mean.lerp(fresh.mean(), rate)
         second = (self.scale.square() + self.mean.square()).lerp(fresh.square().mean(), rate)
         scale = (second - mean.square()).clamp(min=1e-8).sqrt()
-        self.last.weight.mul_((self.scale / scale).to(self.last.weight.dtype))
-        self.last.bias.copy_((self.scale * self.last.bias + self.mean - mean) / scale)
+        if not is_first:
+            self.last.weight.mul_((self.scale / scale).to(self.last.weight.dtype))
+            self.last.bias.copy_((self.scale * self.last.bias + self.mean - mean) / scale)
         self.mean.copy_(mean)
         self.scale.copy_(scale)
+        self.has_targets.fill_(True)

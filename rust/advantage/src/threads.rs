@@ -6,7 +6,7 @@
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-/// Fewer elements than this aren't worth a thread of their own (measured: `docs/design/advantage.md`).
+/// Fewer elements than this aren't worth a thread of their own: half a millisecond of work or more.
 pub(crate) const ELEMENTS_A_THREAD: usize = 1 << 19;
 
 /// Most threads of one call.

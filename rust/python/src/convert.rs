@@ -202,6 +202,20 @@ impl RawArray {
         self.buffer.shape()
     }
 
+    /// The array's bytes, to read.
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: `checked` made sure of a contiguous export, which lives as long as `self`; bytes have no invalid
+        // pattern (see the module's text for other threads).
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len_bytes()) }
+    }
+
+    /// The array's bytes, to write; empty for an array that was taken as an input.
+    pub fn as_bytes_mut(&mut self) -> &mut [u8] {
+        let length = if self.is_output { self.len_bytes() } else { 0 };
+        // SAFETY: as `as_bytes`; outputs were checked to be writable and to overlap no other argument of their call.
+        unsafe { std::slice::from_raw_parts_mut(self.as_ptr(), length) }
+    }
+
     /// The array as a source of rows.
     ///
     /// # Safety

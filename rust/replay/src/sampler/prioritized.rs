@@ -162,7 +162,12 @@ impl Prioritized {
         let Some(weights) = &mut columns.extras.importance_weight else {
             return;
         };
-        let least = self.taken.iter().map(|&(_, units)| units).min().unwrap_or(1);
+        let least = self
+            .taken
+            .iter()
+            .map(|&(_, units)| units)
+            .min()
+            .unwrap_or(1);
         for &(at, units) in &self.taken {
             let ratio = f64::from(least.max(1)) / f64::from(units.max(1));
             let weight = libm::pow(ratio, self.correction) as f32;
