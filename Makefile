@@ -25,9 +25,9 @@ $(VENV)/.deps: pyproject.toml constraints.txt scripts/check_setup.py
 	touch $@
 
 $(VENV)/.native: $(VENV)/.deps $(RUST_SOURCES)
-	@test -e $(VENV)/.installed || { \
+	@test "$$(cat $(VENV)/.installed 2>/dev/null)" = "$(CURDIR)" || { \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable . \
-	  && touch $(VENV)/.installed; }
+	  && echo "$(CURDIR)" > $(VENV)/.installed; }
 	source $(BIN)/activate && maturin develop --release --skip-install --quiet
 	touch $@
 
