@@ -98,7 +98,8 @@ def branch_gae(
     ends = flags("terminated", terminated, branches.bootstrap.shape, "one a branch")
     require_unit("gamma", gamma)
     require_unit("gae_lambda", gae_lambda)
-    output = Output(out, branches.rewards, (*branches, state_values, ends))
+    inputs = (branches.rewards, branches.alive, branches.bootstrap, state_values, ends)
+    output = Output(out, branches.rewards, inputs)
     _native.branch_gae(
         branches.rewards,
         state_values,

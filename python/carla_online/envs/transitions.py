@@ -134,7 +134,7 @@ class TransitionSource:
                 options = (options or {}) | {"sequences": sequences}
             else:
                 seeds = stream_seeds(seed, self.num_envs)[sequences] % np.uint64(2**31)
-                seed = seeds.tolist()  # type: ignore[assignment] # Gymnasium's vector environments take a list too
+                seed = seeds.tolist()  # Gymnasium's vector environments take a list too
         observations, infos = self.env.reset(seed=seed, options=options)
         self._due_reset = np.zeros(self.num_envs, np.bool_)
         return self._flat(observations), infos

@@ -7,7 +7,7 @@ M = G * S columns, member g of the group that began in state s being column g * 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +141,7 @@ def _centred_at_every_draw(
 ) -> FloatArray:
     shape = (len(block.reward), group_size, -1)
 
-    def by_group(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    def by_group(array: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(array.reshape(shape).transpose(2, 1, 0))  # [S, G, H]
 
     last = np.maximum(alive.sum(axis=0) - 1, 0)

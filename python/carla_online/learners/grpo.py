@@ -81,7 +81,7 @@ class GRPOLearner:
         Returns:
             Metrics by name.
         """
-        metrics = {}
+        metrics: dict[str, float] = {}
         if len(values.targets):
             loss, norm = self._fit(self.value, self.value_optimiser, values)
             metrics |= {"value_loss": loss, "value_grad_norm": norm}

@@ -81,9 +81,14 @@ def episode_part(episodes: Rollouts, lengths: NDArray[np.int64], learner: GRPOLe
     centred, degenerate = group_credit(total, by_group_std=config.advantage_scale == "group")
     counted = within & ~np.repeat(degenerate, config.group_size)[None, :]
     scalar = np.broadcast_to(centred.reshape(-1), within.shape)
+    inputs, pre_squash, logp = (
+        _floats(episodes[name])[: len(within)][counted] for name in ("inputs", "pre_squash", "logp")
+    )
     return Part(
-        *(_floats(episodes[name])[: len(within)][counted] for name in ("inputs", "pre_squash", "logp")),
-        advantage=scalar[counted],
+        inputs,
+        pre_squash,
+        logp,
+        scalar[counted],
         is_scaled=config.advantage_scale == "group",
         groups=len(degenerate),
         degenerate=int(degenerate.sum()),
@@ -169,8 +174,8 @@ def _block(rollouts: Rollouts, learner: GRPOLearner) -> Block:
     values = [np.zeros(filled.shape, np.float32) for _ in range(2)]
     for value, name in zip(values, ("inputs", "next_inputs"), strict=True):
         value[filled] = learner.values(torch.from_numpy(_floats(rollouts[name])[filled])).numpy()
-    ends = (np.asarray(rollouts[name], np.bool_) & filled for name in ("terminated", "truncated"))
-    return Block(_floats(rollouts["reward"]), values[0], values[1], *ends, filled)
+    terminated, truncated = (np.asarray(rollouts[name], np.bool_) & filled for name in ("terminated", "truncated"))
+    return Block(_floats(rollouts["reward"]), values[0], values[1], terminated, truncated, filled)
 
 
 def _part(rollouts: Rollouts, block: Block, credit: Credit) -> Part:

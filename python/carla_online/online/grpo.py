@@ -38,6 +38,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
     """
 
     policy: ActorPolicy
+    _branch_steps: frozenset[int]
 
     def __init__(
         self,
@@ -244,7 +245,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
             self._window.clear()
         self._branches.clear()
         self._window_step = 0
-        self._branch_steps: frozenset[int] = frozenset()
+        self._branch_steps = frozenset()
         if self.config.group_mode == "branch":
             order = torch.randperm(self.config.window_steps, generator=self._generator)
             self._branch_steps = frozenset((1 + order[: self.config.branch_points]).tolist())

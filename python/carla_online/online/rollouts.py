@@ -69,7 +69,7 @@ class Rollouts:
         """Returns the number of transitions of each column's first episode, or None if a column's isn't over."""
         if self.length == 0:
             return None
-        ended = (self["terminated"] | self["truncated"]) & self.filled
+        ended = np.logical_or(self["terminated"], self["truncated"]) & self.filled
         return None if not ended.any(axis=0).all() else ended.argmax(axis=0) + 1
 
     def clear(self) -> None:

@@ -11,6 +11,7 @@ sampler.sample_into(out)                   # no allocation
 ```
 """
 
+from carla_online._native import BoundWriter
 from carla_online.replay.batch import ReplayBatch
 from carla_online.replay.buffer import ReplayBuffer, VerifyReport
 from carla_online.replay.mixture import MixtureSampler, MixtureState, ReplayMixture
@@ -19,7 +20,7 @@ from carla_online.replay.prefetch import PrefetchingSampler
 from carla_online.replay.sampling import ReplaySampler, SamplerState
 from carla_online.replay.schema import Field, ReplaySchema
 from carla_online.replay.windows import WindowSampler
-from carla_online.replay.writing import BoundWriter, ReplayWriter, WriterState
+from carla_online.replay.writing import ReplayWriter, WriterState
 
 __all__ = [
     "ReplayBuffer",

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -174,10 +174,10 @@ def _write_minari(buffer: ReplayBuffer, dataset_id: str) -> int:
     if dataset_id in minari.list_local_datasets():
         raise ReplayError(f"a Minari dataset {dataset_id} already exists; choose another id")
 
-    def space(name: str) -> gym.Space[Array]:
-        dtype = fields[name].numpy_dtype
+    def space(name: str) -> gym.Space[Any]:
+        dtype: np.dtype[Any] = fields[name].numpy_dtype
         bounds = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        return gym.spaces.Box(*bounds, fields[name].shape, dtype.type)
+        return gym.spaces.Box(*bounds, fields[name].shape, dtype=dtype)
 
     with warnings.catch_warnings():
         # It asks for an author and a link to the code, which a replay doesn't know.
