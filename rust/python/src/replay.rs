@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carla_online_replay::gather::Horizon;
 use carla_online_replay::listing::Listed;
-use carla_online_replay::{
-    Buffer, CreateOptions, Error, NameTable, Schema, StreamPlace, Writer,
-};
+use carla_online_replay::{Buffer, CreateOptions, Error, NameTable, Schema, StreamPlace, Writer};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -63,7 +61,11 @@ pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs work without the interpreter where it is long enough to be worth it.
-pub fn detached<T: Send>(py: Python<'_>, payload_bytes: usize, work: impl FnOnce() -> T + Send) -> T {
+pub fn detached<T: Send>(
+    py: Python<'_>,
+    payload_bytes: usize,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     if payload_bytes >= DETACH_BYTES {
         py.detach(work)
     } else {
@@ -220,7 +222,12 @@ impl ReplayCore {
     /// Checks arrays once, so that they can be filled many times.
     fn bind(&self, arrays: &Bound<'_, PyDict>, batch: Vec<usize>) -> PyResult<ReplayColumns> {
         self.buffer.check().map_err(raised)?;
-        ReplayColumns::bind(self.buffer.ring().row(), self.buffer.schema(), arrays, &batch)
+        ReplayColumns::bind(
+            self.buffer.ring().row(),
+            self.buffer.schema(),
+            arrays,
+            &batch,
+        )
     }
 
     fn rows_from(
@@ -246,12 +253,7 @@ impl ReplayCore {
         Ok((ReplayRows { rows: found.rows }, found.lengths, next_block))
     }
 
-    fn read(
-        &self,
-        py: Python<'_>,
-        rows: &ReplayRows,
-        columns: &ReplayColumns,
-    ) -> PyResult<usize> {
+    fn read(&self, py: Python<'_>, rows: &ReplayRows, columns: &ReplayColumns) -> PyResult<usize> {
         self.buffer.check().map_err(raised)?;
         columns.require_batch(rows.rows.len())?;
         Ok(py.detach(|| self.buffer.read(&rows.rows, &mut locked(&columns.columns))))

@@ -159,7 +159,8 @@ impl ReplaySamplerCore {
             .priorities()
             .map(|(tree, owner)| (Arc::clone(tree), owner));
         let Some((tree, owner)) = tree else {
-            let message = "this sampler doesn't draw by priority; make it with mode=Prioritized(...)";
+            let message =
+                "this sampler doesn't draw by priority; make it with mode=Prioritized(...)";
             return Err(Fault::new(ErrorClass::Replay, message).into());
         };
         detached(py, 16 * rows, || {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};
 
 use crate::directory::{self, Parts};
 use crate::error::{Error, Result};
+use crate::flush::{self, Disk};
 use crate::layout::{BOOT, CLEAN, Geometry, RowLayout};
 use crate::locks::ProcessLock;
 use crate::manifest::{Manifest, NameTable};
@@ -16,7 +17,6 @@ use crate::schema::Schema;
 use crate::storage::Storage;
 use crate::storage::mmap::MmapStorage;
 use crate::sync::Ordering;
-use crate::flush::{self, Disk};
 use crate::{checks, filesystem, fork, recovery};
 
 /// A handle on a buffer's directory, for one process.

@@ -95,7 +95,7 @@ fn look<S: Storage>(
     }
     let blocks = u64::from(ring.geometry().blocks);
     let turns = head.saturating_sub(u64::from(block)).div_ceil(blocks);
-    let is_settled = u64::from(generation) >= turns
-        && u32::from(word.count) >= ring.geometry().block_rows;
+    let is_settled =
+        u64::from(generation) >= turns && u32::from(word.count) >= ring.geometry().block_rows;
     !is_settled
 }

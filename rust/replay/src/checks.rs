@@ -1,8 +1,6 @@
 //! What a place holds, by its checksums; the check of every row, and what a power cut left.
 
-use crate::layout::{
-    ENTRY_BARRED, ENTRY_LEAST_STEP, ENTRY_TOTAL, FIELDS, HEAD, LINKED_CHECKSUM,
-};
+use crate::layout::{ENTRY_BARRED, ENTRY_LEAST_STEP, ENTRY_TOTAL, FIELDS, HEAD, LINKED_CHECKSUM};
 use crate::ring::{Ring, TOTAL_ROWS_MASK};
 use crate::storage::Storage;
 use crate::sync::{Ordering, fence};
@@ -157,7 +155,13 @@ fn keep<S: Storage>(
     let most = ring.geometry().block_rows as u16;
     let flushed_count = flushed.count.min(most);
     if live.generation == flushed.generation {
-        return scan(ring, block, live.generation, live.count.max(flushed_count), scratch);
+        return scan(
+            ring,
+            block,
+            live.generation,
+            live.count.max(flushed_count),
+            scratch,
+        );
     }
     let kept = scan(ring, block, live.generation, live.count, scratch);
     if kept.count > 0 {
@@ -199,7 +203,11 @@ fn scan<S: Storage>(
         return BlockWord::default();
     }
     kept.generation = generation;
-    let least_step = if least_step == u64::MAX { 0 } else { least_step };
+    let least_step = if least_step == u64::MAX {
+        0
+    } else {
+        least_step
+    };
     let entry = |word, value| ring.entry(block, word).store(value, Ordering::Relaxed);
     entry(ENTRY_LEAST_STEP, least_step);
     entry(ENTRY_BARRED, barred);
@@ -268,4 +276,3 @@ pub fn verify<S: Storage>(ring: &Ring<S>) -> Report {
     }
     report
 }
-

@@ -42,8 +42,14 @@ impl OneRow {
         let [n_step_reward, discount] = &mut self.returns;
         Columns::new(
             layout,
-            self.fields.iter_mut().map(|field| Column::new(field)).collect(),
-            self.next.iter_mut().map(|field| Column::new(field)).collect(),
+            self.fields
+                .iter_mut()
+                .map(|field| Column::new(field))
+                .collect(),
+            self.next
+                .iter_mut()
+                .map(|field| Column::new(field))
+                .collect(),
             [Column::new(n_step_reward), Column::new(discount)],
             Extras::default(),
         )
@@ -100,12 +106,19 @@ impl Buffer {
     }
 
     fn is_barred(&self, listed: Listed) -> bool {
-        let mark = self.ring().mark(listed.position.block, listed.position.place);
+        let mark = self
+            .ring()
+            .mark(listed.position.block, listed.position.place);
         mark.is_some_and(|mark| mark.has(Mark::QUARANTINED))
     }
 }
 
-fn append(copy: &Buffer, streams: &mut StreamSet, row: &OneRow, liveness: &impl Liveness) -> Result<()> {
+fn append(
+    copy: &Buffer,
+    streams: &mut StreamSet,
+    row: &OneRow,
+    liveness: &impl Liveness,
+) -> Result<()> {
     let fields: Vec<_> = row.fields.iter().map(|field| Source::new(field)).collect();
     let next: Vec<_> = row.next.iter().map(|field| Source::new(field)).collect();
     let columns = AppendColumns::new(copy.ring().row(), &fields, &next, None);

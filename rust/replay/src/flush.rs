@@ -38,7 +38,12 @@ const HEADER_WORDS: usize = COPY_BYTES / 8;
 
 fn headers<S: Storage>(ring: &Ring<S>) -> [Option<Header>; 2] {
     let bytes: Vec<u8> = (0..2 * HEADER_WORDS)
-        .flat_map(|word| ring.storage().header(word).load(Ordering::Acquire).to_ne_bytes())
+        .flat_map(|word| {
+            ring.storage()
+                .header(word)
+                .load(Ordering::Acquire)
+                .to_ne_bytes()
+        })
         .collect();
     Header::decode_both(Path::new(""), &bytes).map(Result::ok)
 }
@@ -69,7 +74,10 @@ pub fn flush<S: Storage>(ring: &Ring<S>, disk: &impl Disk) -> io::Result<()> {
     };
     let range = ring.geometry().snapshot(older);
     let start = HEADERS_BYTES + 8 * range.start;
-    for (word, value) in range.clone().zip(seen.iter().flat_map(|&(word, books)| [word, books])) {
+    for (word, value) in range
+        .clone()
+        .zip(seen.iter().flat_map(|&(word, books)| [word, books]))
+    {
         ring.storage().table(word).store(value, Ordering::Relaxed);
     }
     disk.sync_table(start, 8 * range.len())?;

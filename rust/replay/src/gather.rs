@@ -50,7 +50,8 @@ impl<'a> Columns<'a> {
     /// Whether the row that was copied to index `at` ended its episode.
     pub fn is_done(&mut self, layout: &RowLayout, at: usize) -> bool {
         let ends = [layout.key.terminated_field, layout.key.truncated_field];
-        ends.iter().any(|&field| self.fields[field].item(at, 1) != [0])
+        ends.iter()
+            .any(|&field| self.fields[field].item(at, 1) != [0])
     }
 
     /// Marks a step of a window as a row.
@@ -205,7 +206,11 @@ impl Gather {
         ring.storage()
             .scatter(start + layout.stride, &mut columns.next_moves, at);
         let is_terminated = columns.fields[layout.key.terminated_field].item(at, 1) != [0];
-        let discount = if is_terminated { 0.0 } else { self.horizon.gamma as f32 };
+        let discount = if is_terminated {
+            0.0
+        } else {
+            self.horizon.gamma as f32
+        };
         columns.discount.put(at, discount.to_ne_bytes());
         let reward: [u8; 4] = ring.read_number(block, place, layout.key.reward);
         columns.n_step_reward.put(at, reward);
@@ -237,9 +242,7 @@ impl Gather {
             .row_offset(layout, position.block, position.place);
         ring.storage().scatter(start, &mut columns.row_moves, at);
         let end = window.end;
-        let next = ring
-            .geometry()
-            .row_offset(layout, end.block, end.place + 1);
+        let next = ring.geometry().row_offset(layout, end.block, end.place + 1);
         ring.storage().scatter(next, &mut columns.next_moves, at);
         let discount = window.discount as f32;
         columns.discount.put(at, discount.to_ne_bytes());
@@ -254,8 +257,7 @@ impl Gather {
             block: position.block,
             generation,
         };
-        let is_whole =
-            ring.is_still(start) && self.visited.iter().all(|&link| ring.is_still(link));
+        let is_whole = ring.is_still(start) && self.visited.iter().all(|&link| ring.is_still(link));
         is_whole.then_some(generation)
     }
 
@@ -359,8 +361,7 @@ pub fn passing_mark<S: Storage>(ring: &Ring<S>, at: Position, filter: Filter) ->
     if !filter.only_sampleable {
         return Some(mark);
     }
-    let is_quarantined =
-        mark.has(Mark::QUARANTINED) || ring.is_barred_by_field(at.block, at.place);
+    let is_quarantined = mark.has(Mark::QUARANTINED) || ring.is_barred_by_field(at.block, at.place);
     let is_weightless = key.weight.is_some_and(|offset| {
         f32::from_ne_bytes(ring.read_number(at.block, at.place, offset)) == 0.0
     });

@@ -92,7 +92,10 @@ pub fn walk<S: Storage>(ring: &Ring<S>, start: Position) -> (Vec<Listed>, bool) 
     let mut position = start;
     // A chain is no longer than the ring; damaged links could lead in a circle.
     for _ in 0..ring.geometry().capacity_rows() {
-        let Some(mark) = ring.mark(position.block, position.place).filter(|mark| mark.is_row()) else {
+        let Some(mark) = ring
+            .mark(position.block, position.place)
+            .filter(|mark| mark.is_row())
+        else {
             break;
         };
         rows.push(Listed {

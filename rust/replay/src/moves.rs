@@ -194,19 +194,29 @@ impl<'a> Pick<'a> {
         unsafe {
             for item in &self.moves.long {
                 let source = item.column.add(index * item.size_bytes);
-                target.add(item.offset).copy_from_nonoverlapping(source, item.size_bytes);
+                target
+                    .add(item.offset)
+                    .copy_from_nonoverlapping(source, item.size_bytes);
             }
             for item in &self.moves.words[0] {
-                target.add(item.offset).copy_from_nonoverlapping(item.column.add(8 * index), 8);
+                target
+                    .add(item.offset)
+                    .copy_from_nonoverlapping(item.column.add(8 * index), 8);
             }
             for item in &self.moves.words[1] {
-                target.add(item.offset).copy_from_nonoverlapping(item.column.add(4 * index), 4);
+                target
+                    .add(item.offset)
+                    .copy_from_nonoverlapping(item.column.add(4 * index), 4);
             }
             for item in &self.moves.words[2] {
-                target.add(item.offset).copy_from_nonoverlapping(item.column.add(2 * index), 2);
+                target
+                    .add(item.offset)
+                    .copy_from_nonoverlapping(item.column.add(2 * index), 2);
             }
             for item in &self.moves.words[3] {
-                target.add(item.offset).copy_from_nonoverlapping(item.column.add(index), 1);
+                target
+                    .add(item.offset)
+                    .copy_from_nonoverlapping(item.column.add(index), 1);
             }
         }
     }

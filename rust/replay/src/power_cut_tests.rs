@@ -39,7 +39,8 @@ enum Step {
 }
 
 fn hash(seed: u64, number: u64) -> u64 {
-    let mixed = (seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed =
+        (seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed ^ mixed >> 29
 }
 
@@ -52,7 +53,12 @@ struct SimulatedDisk<'a> {
 }
 
 impl SimulatedDisk<'_> {
-    fn write_back(&self, file: usize, pages: std::ops::Range<usize>, is_written: impl Fn(usize) -> bool) {
+    fn write_back(
+        &self,
+        file: usize,
+        pages: std::ops::Range<usize>,
+        is_written: impl Fn(usize) -> bool,
+    ) {
         let memory = &self.ring.storage().files()[file];
         let disk = &mut self.files.borrow_mut()[file];
         for page in pages.filter(|&page| is_written(page)) {
@@ -91,7 +97,10 @@ impl Disk for SimulatedDisk<'_> {
 
     fn sync_table(&self, offset: usize, size_bytes: usize) -> io::Result<()> {
         let page_bytes = 8 * PAGE_WORDS;
-        self.sync(0, offset / page_bytes..(offset + size_bytes).div_ceil(page_bytes))
+        self.sync(
+            0,
+            offset / page_bytes..(offset + size_bytes).div_ceil(page_bytes),
+        )
     }
 }
 
@@ -112,7 +121,8 @@ impl Machine {
     fn new() -> Self {
         let schema = schema();
         let row = RowLayout::new(&schema).expect("small");
-        let geometry = Geometry::new(&row, BLOCKS * u64::from(BLOCK_ROWS), BLOCK_ROWS).expect("small");
+        let geometry =
+            Geometry::new(&row, BLOCKS * u64::from(BLOCK_ROWS), BLOCK_ROWS).expect("small");
         Self {
             geometry,
             row,
@@ -132,14 +142,24 @@ impl Machine {
     fn fresh_files(&self) -> [Vec<u64>; 2] {
         let mut table = vec![0; HEADERS_BYTES / 8 + self.geometry.table_words];
         let header = Header::new(self.hash, &self.geometry).encode();
-        for (word, bytes) in [header.clone(), header].concat().as_chunks::<8>().0.iter().enumerate() {
+        for (word, bytes) in [header.clone(), header]
+            .concat()
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .enumerate()
+        {
             table[word] = u64::from_ne_bytes(*bytes);
         }
         [table, vec![0; self.geometry.data_bytes / 8]]
     }
 
     /// Runs until the power fails; returns the disk and the rows that a flush vouches for.
-    fn run(&mut self, files: [Vec<u64>; 2], steps: &mut impl Iterator<Item = Step>) -> ([Vec<u64>; 2], BTreeSet<u64>) {
+    fn run(
+        &mut self,
+        files: [Vec<u64>; 2],
+        steps: &mut impl Iterator<Item = Step>,
+    ) -> ([Vec<u64>; 2], BTreeSet<u64>) {
         let ring = self.ring(&files);
         let disk = SimulatedDisk {
             ring: &ring,
@@ -153,7 +173,13 @@ impl Machine {
         for step in steps {
             match step {
                 Step::Append(stream, is_done) => {
-                    self.append(&ring, &mut streams[stream], &mut open[stream], stream, is_done);
+                    self.append(
+                        &ring,
+                        &mut streams[stream],
+                        &mut open[stream],
+                        stream,
+                        is_done,
+                    );
                 }
                 Step::WriteBack(seed, share) => {
                     for file in 0..2 {
@@ -189,10 +215,20 @@ impl Machine {
         (disk.files.into_inner(), vouched)
     }
 
-    fn append(&mut self, ring: &HeapRing, stream: &mut Stream, open: &mut Option<(u64, u64)>, id: usize, is_done: bool) {
+    fn append(
+        &mut self,
+        ring: &HeapRing,
+        stream: &mut Stream,
+        open: &mut Option<(u64, u64)>,
+        id: usize,
+        is_done: bool,
+    ) {
         let (episode_id, obs) = open.unwrap_or_else(|| {
             self.episodes += 1;
-            (self.episodes, 1_000_000 * (id as u64 + 1) + 1000 * self.episodes)
+            (
+                self.episodes,
+                1_000_000 * (id as u64 + 1) + 1000 * self.episodes,
+            )
         });
         let row = TestRow {
             obs,
@@ -210,19 +246,31 @@ impl Machine {
     }
 
     /// Starts again after a power cut and checks what is there.
-    fn restart(&mut self, files: [Vec<u64>; 2], vouched: &BTreeSet<u64>) -> Result<[Vec<u64>; 2], TestCaseError> {
+    fn restart(
+        &mut self,
+        files: [Vec<u64>; 2],
+        vouched: &BTreeSet<u64>,
+    ) -> Result<[Vec<u64>; 2], TestCaseError> {
         let ring = self.ring(&files);
         checks::rebuild(&ring, flush::last_snapshot(&ring).as_ref());
         let mut there = BTreeSet::new();
         for block in 0..ring.geometry().blocks {
             for place in 0..BLOCK_ROWS {
-                let horizon = Horizon { steps: 1, gamma: 1.0 };
-                let Some(sampled) = read(&ring, Position { block, place }, horizon, Filter::ALL) else {
+                let horizon = Horizon {
+                    steps: 1,
+                    gamma: 1.0,
+                };
+                let Some(sampled) = read(&ring, Position { block, place }, horizon, Filter::ALL)
+                else {
                     continue;
                 };
                 let appended = self.history.get(&sampled.row.step_id);
                 prop_assert_eq!(appended, Some(&sampled.row), "a row that nobody appended");
-                prop_assert!(there.insert(sampled.row.step_id), "row {} is there twice", sampled.row.step_id);
+                prop_assert!(
+                    there.insert(sampled.row.step_id),
+                    "row {} is there twice",
+                    sampled.row.step_id
+                );
             }
         }
         let missing: Vec<_> = vouched.difference(&there).collect();
@@ -231,7 +279,8 @@ impl Machine {
         prop_assert!(risen.is_empty(), "rows {risen:?} came back");
         prop_assert_eq!(checks::verify(&ring).bad_count, 0);
         prop_assert_eq!(ring.size(), there.len() as u64);
-        self.lost.extend(self.history.keys().filter(|number| !there.contains(number)));
+        self.lost
+            .extend(self.history.keys().filter(|number| !there.contains(number)));
         // Opening syncs what it mended before anybody appends.
         Ok(ring.storage().files())
     }
@@ -243,7 +292,10 @@ fn stored(ring: &HeapRing) -> Vec<(u64, u32, u32)> {
     for block in 0..ring.claimed_blocks() {
         let word = ring.word(block);
         for place in 0..u32::from(word.count) {
-            if ring.mark(block, place).is_some_and(crate::word::Mark::is_row) {
+            if ring
+                .mark(block, place)
+                .is_some_and(crate::word::Mark::is_row)
+            {
                 let step = ring.read_number(block, place, ring.row().key.step_id);
                 found.push((u64::from_ne_bytes(step), block, word.generation));
             }

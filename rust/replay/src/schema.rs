@@ -174,9 +174,7 @@ impl Schema {
 
     fn check_reserved_names(&self) -> Result<()> {
         let is_next = |name: &str| {
-            let origin = name
-                .strip_prefix("next_")
-                .and_then(|rest| self.field(rest));
+            let origin = name.strip_prefix("next_").and_then(|rest| self.field(rest));
             origin.is_some_and(|field| field.linked)
         };
         let clash = self

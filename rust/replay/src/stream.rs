@@ -254,12 +254,18 @@ impl Stream {
             write_linked(ring, self.seed, block, place, &staging.linked);
         }
         let offset = ring.geometry().row_offset(layout, block, place);
-        ring.storage().write(offset + layout.linked_end, &staging.rest);
+        ring.storage()
+            .write(offset + layout.linked_end, &staging.rest);
         let checksum = self.seed.rest(place, &staging.rest);
         // A row behind a gap within its episode is a chain's first, not the episode's.
         let tail = &self.tail;
         let is_gap = tail.is_known && !tail.is_done && tail.episode_id == facts.episode_id;
-        let flags = Mark::ROW | if is_continuing || is_gap { 0 } else { Mark::START };
+        let flags = Mark::ROW
+            | if is_continuing || is_gap {
+                0
+            } else {
+                Mark::START
+            };
         store_mark(ring, block, place, Mark { checksum, flags });
         self.tail.next.resize(layout.linked_end - FIELDS, 0);
         row.copy_next(layout, &mut self.tail.next);

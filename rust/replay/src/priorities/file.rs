@@ -120,11 +120,7 @@ pub fn forget(directory: &Path) -> std::io::Result<()> {
 }
 
 fn open_file(path: &Path, shape: &Shape) -> Option<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .ok()?;
+    let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     (metadata.is_file() && metadata.len() == 8 * shape.words as u64).then_some(file)
 }

@@ -91,7 +91,9 @@ impl Shape {
                 first_word: words,
                 nodes,
             });
-            words = words.checked_add(nodes)?.checked_next_multiple_of(FAN_OUT)?;
+            words = words
+                .checked_add(nodes)?
+                .checked_next_multiple_of(FAN_OUT)?;
         }
         levels.reverse();
         Some(Self { levels, words })
@@ -225,9 +227,8 @@ impl PriorityTree {
     /// Whether an updater that doesn't live any more was in the middle of something, or a summing up was.
     pub fn needs_repair(&self, is_alive: impl Fn(u16) -> bool) -> bool {
         !self.word(EPOCH).load(Ordering::SeqCst).is_multiple_of(2)
-            || (1..=MAX_OWNERS).any(|owner| {
-                self.updater(owner).load(Ordering::SeqCst) != 0 && !is_alive(owner)
-            })
+            || (1..=MAX_OWNERS)
+                .any(|owner| self.updater(owner).load(Ordering::SeqCst) != 0 && !is_alive(owner))
     }
 
     #[inline]
@@ -269,10 +270,18 @@ impl PriorityTree {
 
     /// Gives the rows of a block their first priority, the greatest so far, and takes it from what they replace.
     /// Rows that another process has admitted are left alone.
-    pub fn admit<S: Storage>(&self, ring: &Ring<S>, block: u32, generation: u32, places: std::ops::Range<u32>) {
+    pub fn admit<S: Storage>(
+        &self,
+        ring: &Ring<S>,
+        block: u32,
+        generation: u32,
+        places: std::ops::Range<u32>,
+    ) {
         let most = self.word(MOST).load(Ordering::Relaxed).max(UNITS as u64) as u32;
         self.change_block(block, places, |place, old| {
-            let is_row = ring.mark(block, place).is_some_and(crate::word::Mark::is_row);
+            let is_row = ring
+                .mark(block, place)
+                .is_some_and(crate::word::Mark::is_row);
             let is_older = ((old >> 32) as u32) < generation;
             (is_row && is_older).then_some(leaf(generation, most))
         });
@@ -305,7 +314,8 @@ impl PriorityTree {
             if let Some(new) = change(place, old)
                 && self.swap(index, old, new)
             {
-                difference = difference.wrapping_add(u64::from(new as u32).wrapping_sub(u64::from(old as u32)));
+                difference = difference
+                    .wrapping_add(u64::from(new as u32).wrapping_sub(u64::from(old as u32)));
             }
         }
         self.add_above(parent, difference);
@@ -387,7 +397,8 @@ impl PriorityTree {
             count += u64::from(self.set(index, generation, units));
         }
         if self.word(MOST).load(Ordering::Relaxed) < u64::from(most) {
-            self.word(MOST).fetch_max(u64::from(most), Ordering::Relaxed);
+            self.word(MOST)
+                .fetch_max(u64::from(most), Ordering::Relaxed);
         }
         Ok(count)
     }
@@ -426,7 +437,11 @@ impl PriorityTree {
         let first = node * FAN_OUT;
         let end = (first + FAN_OUT).min(children.nodes);
         let words = &self.words.all()[children.first_word + first..children.first_word + end];
-        let mask = if level == 1 { u64::from(u32::MAX) } else { u64::MAX };
+        let mask = if level == 1 {
+            u64::from(u32::MAX)
+        } else {
+            u64::MAX
+        };
         let (mut last, mut rest) = (first, *target);
         for (child, word) in words.iter().enumerate() {
             let value = word.load(Ordering::Relaxed) & mask;

@@ -26,8 +26,13 @@ fn leaves(tree: &PriorityTree) -> Vec<u64> {
 fn assert_sums(tree: &PriorityTree) {
     for level in 1..tree.shape.levels.len() {
         for node in 0..tree.shape.levels[level].nodes {
-            let children = (node * FAN_OUT..(node + 1) * FAN_OUT).map(|child| tree.value(level - 1, child));
-            assert_eq!(tree.value(level, node), children.sum::<u64>(), "level {level}, node {node}");
+            let children =
+                (node * FAN_OUT..(node + 1) * FAN_OUT).map(|child| tree.value(level - 1, child));
+            assert_eq!(
+                tree.value(level, node),
+                children.sum::<u64>(),
+                "level {level}, node {node}"
+            );
         }
     }
 }
@@ -89,9 +94,18 @@ fn updates_from_many_threads_add_up() {
             let tree = Arc::clone(&tree);
             std::thread::spawn(move || {
                 for round in 0..300_u64 {
-                    let indices: Vec<u64> = (0..16).map(|k| (round * 7 + k * 31 + u64::from(owner)) % 400).collect();
-                    let priorities: Vec<f32> = indices.iter().map(|index| (index % 13) as f32 + f32::from(owner)).collect();
-                    assert_eq!(tree.update(owner, &indices, &[1; 16], &priorities).expect("sound"), 16);
+                    let indices: Vec<u64> = (0..16)
+                        .map(|k| (round * 7 + k * 31 + u64::from(owner)) % 400)
+                        .collect();
+                    let priorities: Vec<f32> = indices
+                        .iter()
+                        .map(|index| (index % 13) as f32 + f32::from(owner))
+                        .collect();
+                    assert_eq!(
+                        tree.update(owner, &indices, &[1; 16], &priorities)
+                            .expect("sound"),
+                        16
+                    );
                 }
             })
         })
@@ -110,7 +124,10 @@ fn an_updater_that_died_in_mid_update_is_noticed_and_the_sums_are_mended() {
     std::mem::forget(tree.enter(5).expect("free"));
     // Between the leaf and the nodes above it.
     tree.node(0, 17).store(leaf(1, 1000), Ordering::Relaxed);
-    assert!(!tree.needs_repair(|owner| owner == 5), "it may still be at it");
+    assert!(
+        !tree.needs_repair(|owner| owner == 5),
+        "it may still be at it"
+    );
     assert!(tree.needs_repair(|_| false));
     tree.repair(|_| false);
     assert_sums(&tree);
@@ -123,12 +140,19 @@ fn an_updater_that_died_in_mid_update_is_noticed_and_the_sums_are_mended() {
 fn bad_priorities_change_nothing() {
     let tree = tree(1);
     for bad in [f32::NAN, -1.0, f32::INFINITY] {
-        let error = tree.update(1, &[0, 1], &[1, 1], &[1.0, bad]).unwrap_err().to_string();
+        let error = tree
+            .update(1, &[0, 1], &[1, 1], &[1.0, bad])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("priority 1 is"), "{error}");
     }
     assert!(tree.update(1, &[0], &[1, 1], &[1.0]).is_err());
     assert_eq!(tree.total(), 0);
-    assert_eq!(tree.update(1, &[0, u64::MAX], &[1, 1], &[0.0, 1.0]).expect("sound"), 1);
+    assert_eq!(
+        tree.update(1, &[0, u64::MAX], &[1, 1], &[0.0, 1.0])
+            .expect("sound"),
+        1
+    );
     assert_eq!(tree.total(), 1, "no priority is too small to be drawn");
     assert_eq!(u64::from(tree.units(1.0)), UNITS as u64);
 }

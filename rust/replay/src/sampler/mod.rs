@@ -254,8 +254,13 @@ impl Sampler {
             let Some((next, _)) = follow(ring, at, count, &mut self.links) else {
                 return step + 1;
             };
-            let expected = self.links.first().map_or(generation, |link| link.generation);
-            let copied = self.gather.row(ring, next, filter, columns, first + step + 1);
+            let expected = self
+                .links
+                .first()
+                .map_or(generation, |link| link.generation);
+            let copied = self
+                .gather
+                .row(ring, next, filter, columns, first + step + 1);
             // The link was read while its block was still the one that the row came from, or it says nothing.
             let is_chained = ring.is_still(BlockLink {
                 block: at.block,
@@ -292,7 +297,8 @@ impl Sampler {
                     index,
                     attempt: 0,
                 });
-                self.drawn.extend(draws.map(|draw| choice.propose(ring, draw)));
+                self.drawn
+                    .extend(draws.map(|draw| choice.propose(ring, draw)));
             }
         }
         Ok(Batch {

@@ -110,7 +110,7 @@ impl Prioritized {
             };
             // (index + u) / batch of the total, rounded down.
             let share = ((index as u128) << 64 | u128::from(draw.word())) / batch as u128;
-            ((share >> 16) * total >> 48) as u64
+            (((share >> 16) * total) >> 48) as u64
         }));
         self.tree.find(&mut self.targets, &mut self.found);
         drawn.extend(self.found.iter().map(|&found| proposal(ring, found)));
@@ -162,7 +162,12 @@ impl Prioritized {
         let Some(weights) = &mut columns.extras.importance_weight else {
             return;
         };
-        let least = self.taken.iter().map(|&(_, units)| units).min().unwrap_or(1);
+        let least = self
+            .taken
+            .iter()
+            .map(|&(_, units)| units)
+            .min()
+            .unwrap_or(1);
         for &(at, units) in &self.taken {
             let ratio = f64::from(least.max(1)) / f64::from(units.max(1));
             let weight = libm::pow(ratio, self.correction) as f32;

@@ -39,8 +39,8 @@ impl Recency {
         let block = (ticket % blocks) as u32;
         let place = below(draw.second_word(), block_rows) as u32;
         let word = ring.word(block);
-        let is_there = u64::from(word.generation) == ticket / blocks + 1
-            && place < u32::from(word.count);
+        let is_there =
+            u64::from(word.generation) == ticket / blocks + 1 && place < u32::from(word.count);
         Proposal::only_if(is_there, Position { block, place }, word.generation)
     }
 

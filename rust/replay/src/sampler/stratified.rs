@@ -36,9 +36,7 @@ impl Stratified {
     pub fn new(slice_offset: Option<usize>) -> Result<Self> {
         let offset = slice_offset.ok_or_else(|| {
             let cure = "add a field slice_id (u16), or use another mode";
-            Error::Argument(format!(
-                "the schema has no slices to stratify by; {cure}"
-            ))
+            Error::Argument(format!("the schema has no slices to stratify by; {cure}"))
         })?;
         Ok(Self {
             catalog: Catalog::default(),
@@ -67,7 +65,9 @@ impl Stratified {
                 let known = &mut slices_of[block as usize];
                 for place in first..end {
                     let slice = u16::from_ne_bytes(ring.read_number(block, place, offset));
-                    let is_row = ring.mark(block, place).is_some_and(crate::word::Mark::is_row);
+                    let is_row = ring
+                        .mark(block, place)
+                        .is_some_and(crate::word::Mark::is_row);
                     if is_row && !known.contains(&slice) {
                         known.push(slice);
                         insert_sorted(blocks_of.entry(slice).or_default(), block);
@@ -86,10 +86,7 @@ impl Stratified {
     }
 
     fn slice(&self, draw: Draw) -> Option<u16> {
-        let chosen = below(
-            draw.at(SLICE_ATTEMPT).word(),
-            self.candidates.len() as u64,
-        );
+        let chosen = below(draw.at(SLICE_ATTEMPT).word(), self.candidates.len() as u64);
         self.candidates.get(chosen as usize).copied()
     }
 

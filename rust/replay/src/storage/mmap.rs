@@ -12,8 +12,8 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use super::Storage;
 use crate::flush::Disk;
-use crate::moves::Scatter;
 use crate::layout::{BLOCK_WORDS, Geometry, HEADERS_BYTES};
+use crate::moves::Scatter;
 use crate::sync::{AtomicU64, prefetch, racing_copy};
 
 /// The two mapped files of a buffer.
