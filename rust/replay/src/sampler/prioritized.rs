@@ -110,7 +110,7 @@ impl Prioritized {
             };
             // (index + u) / batch of the total, rounded down.
             let share = ((index as u128) << 64 | u128::from(draw.word())) / batch as u128;
-            ((share >> 16) * total >> 48) as u64
+            (((share >> 16) * total) >> 48) as u64
         }));
         self.tree.find(&mut self.targets, &mut self.found);
         drawn.extend(self.found.iter().map(|&found| proposal(ring, found)));
