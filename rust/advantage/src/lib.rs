@@ -27,6 +27,9 @@
 //!
 //! Python reaches it through `carla_online.advantage`, which documents the formulas and their sources.
 
+// The kernels' loops have to end up inside the functions that carry the vector features, and a lane indexes several arrays.
+#![allow(clippy::inline_always, clippy::needless_range_loop)]
+
 mod branch;
 mod error;
 mod group;

@@ -71,13 +71,11 @@ impl ReplaySamplerCore {
             let message = "the arrays were allocated for a buffer of another schema; allocate them from this sampler";
             return Err(Fault::new(ErrorClass::SchemaMismatch, message).into());
         }
-        match rows {
-            Some(rows) => columns.require_batch(rows),
-            None => {
-                let message = "more rows than can be addressed; ask for fewer";
-                Err(Fault::new(ErrorClass::Replay, message).into())
-            }
-        }
+        let Some(rows) = rows else {
+            let message = "more rows than can be addressed; ask for fewer";
+            return Err(Fault::new(ErrorClass::Replay, message).into());
+        };
+        columns.require_batch(rows)
     }
 }
 

@@ -187,7 +187,7 @@ fn check<T: Real>(
     let elements = inputs.rewards.len();
     let count = match groups {
         Groups::Rows { groups, size } => {
-            let expected = groups.checked_mul(size).unwrap_or(usize::MAX);
+            let expected = groups.saturating_mul(size);
             require_length("rewards", elements, expected)?;
             groups
         }

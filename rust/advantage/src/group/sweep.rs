@@ -33,7 +33,7 @@ struct Run<'a, T> {
     outputs: Outputs<'a, T>,
 }
 
-impl<'a, T: Real> Run<'a, T> {
+impl<T: Real> Run<'_, T> {
     fn len(&self) -> usize {
         self.outputs.degenerate.len()
     }

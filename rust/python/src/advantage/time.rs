@@ -170,6 +170,7 @@ fn reward_to_go<'py>(
     )
 }
 
+#[allow(clippy::too_many_arguments)] // the arrays of the call; a struct would only rename them
 fn run_reward_to_go<T: Float>(
     mut call: Call,
     rewards: Input<T>,
