@@ -70,7 +70,9 @@ impl SimulatedDisk<'_> {
     fn sync(&self, file: usize, pages: std::ops::Range<usize>) -> io::Result<()> {
         match self.fuse.get() {
             Some((0, seed)) => {
-                self.write_back(file, pages, |page| hash(seed, page as u64) % 2 == 0);
+                self.write_back(file, pages, |page| {
+                    hash(seed, page as u64).is_multiple_of(2)
+                });
                 Err(io::Error::other("the power failed"))
             }
             Some((left, seed)) => {
@@ -308,7 +310,7 @@ fn stored(ring: &HeapRing) -> Vec<(u64, u32, u32)> {
 fn tear(geometry: &Geometry, table: &mut [u64], seed: u64) {
     let live = HEADERS_BYTES / 8..HEADERS_BYTES / 8 + geometry.snapshot(0).start;
     for word in live {
-        if hash(seed, word as u64 / 64) % 3 == 0 {
+        if hash(seed, word as u64 / 64).is_multiple_of(3) {
             table[word] = hash(seed, word as u64);
         }
     }

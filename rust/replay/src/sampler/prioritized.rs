@@ -1,4 +1,4 @@
-//! Drawing by priority: P(i) = p_i^exponent / sum_k p_k^exponent, Schaul et al. 2016, equation 1.
+//! Drawing by priority: `P(i) = p_i^exponent / sum_k p_k^exponent`, Schaul et al. 2016, equation 1.
 
 use std::sync::Arc;
 
@@ -157,7 +157,7 @@ impl Prioritized {
     }
 
     /// Writes the importance weights: (1 / (N P(i)))^correction, divided by the batch's greatest (section 3.4 there).
-    /// N and the total cancel in that ratio, so it is (p_min / p_i)^correction.
+    /// N and the total cancel in that ratio, so it is `(p_min / p_i)^correction`.
     pub fn weigh_batch(&self, columns: &mut Columns<'_>) {
         let Some(weights) = &mut columns.extras.importance_weight else {
             return;
