@@ -88,7 +88,7 @@ class SACLearner:
         state = self.policy.inputs(batch.obs, batch.baseline_action)
 
         # Critic: J_Q (5) with the target of (6); the critic sees the executed action.
-        target = self._target(batch)
+        target = self.target(batch, generator=self.generator)
         q = self.critic(state, batch.executed_action)
         critic_loss = (q - target).square().mean(dim=1).sum()
         critic_norm = _step(self.critic_optimiser, critic_loss, self._critic_parameters, self.config.critic_grad_clip)
@@ -100,7 +100,7 @@ class SACLearner:
         if train_actor and self.updates % self.config.actor_every == 0:
             # Actor: J_pi (9), reparametrised: E[temperature log pi - min Q].
             self.critic.requires_grad_(False)
-            squashed, logp = self._draw(state)
+            squashed, logp = self._draw(state, self.generator)
             q_new = self.critic(state, self.policy.compose(batch.baseline_action, squashed)).amin(dim=0)
             actor_loss = (self.temperature * logp - q_new).mean()
             actor_norm = _step(
@@ -115,15 +115,20 @@ class SACLearner:
         self.updates += 1
         return {name: value.detach() for name, value in metrics.items()}
 
-    def _target(self, batch: TransitionBatch) -> Tensor:
-        """Returns r + discount * (min Q_target(s', a') - temperature log pi(a'|s')), clipped, [B]."""
+    def target(self, batch: TransitionBatch, *, generator: torch.Generator) -> Tensor:
+        """Returns r + discount * (min Q_target(s', a') - temperature log pi(a'|s')), clipped, [B].
+
+        Args:
+            batch: B transitions.
+            generator: Source of the next actions' noise and of the critics drawn.
+        """
         with torch.no_grad():
             next_state = self.policy.inputs(batch.next_obs, batch.next_baseline_action)
-            squashed, logp = self._draw(next_state)
+            squashed, logp = self._draw(next_state, generator)
             next_action = self.policy.compose(batch.next_baseline_action, squashed)
             next_q: Tensor = self.target_critic(next_state, next_action)
             if self.config.target_subset is not None:
-                chosen = torch.randperm(self.config.critics, generator=self.generator)[: self.config.target_subset]
+                chosen = torch.randperm(self.config.critics, generator=generator)[: self.config.target_subset]
                 next_q = next_q[chosen]
             target = batch.reward + batch.discount * (next_q.amin(dim=0) - self.temperature * logp)
             return target if self.config.value_bounds is None else target.clamp(*self.config.value_bounds)
@@ -139,10 +144,10 @@ class SACLearner:
         with torch.no_grad():
             self.log_temperature.clamp_(torch.tensor(low).log(), torch.tensor(high).log())
 
-    def _draw(self, state: Tensor) -> tuple[Tensor, Tensor]:
+    def _draw(self, state: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Returns the head's squashed output [B, A] and its log density [B] for states [B, S]."""
         mean, log_std = self.policy.head(state)
-        return squash(mean, log_std, torch.randn(mean.shape, generator=self.generator))
+        return squash(mean, log_std, torch.randn(mean.shape, generator=generator))
 
     def scale_learning_rates(self, factor: float) -> None:
         """Multiplies every optimiser's step size by `factor`."""
