@@ -80,7 +80,15 @@ def frame_for(xs: Sequence[float], ys: Sequence[float], *, height: float = HEIGH
     return Frame(x_low, x_high, y_low, y_high, height)
 
 
-def line_chart(title: str, unit: str, lines: Sequence[Line], *, marks: Sequence[int] = (), note: str = "") -> Html:
+def line_chart(
+    title: str,
+    unit: str,
+    lines: Sequence[Line],
+    *,
+    marks: Sequence[int] = (),
+    warnings: Sequence[int] = (),
+    note: str = "",
+) -> Html:
     """Returns a figure with one chart.
 
     Args:
@@ -88,6 +96,7 @@ def line_chart(title: str, unit: str, lines: Sequence[Line], *, marks: Sequence[
         unit: Its unit, empty without one.
         lines: The curves; at least one has a finite value.
         marks: Steps at which the guard stepped in, drawn as upright lines.
+        warnings: Steps at which it only warned, drawn paler.
         note: How to read it.
     """
     thin = [_thinned(line) for line in lines]
@@ -95,10 +104,9 @@ def line_chart(title: str, unit: str, lines: Sequence[Line], *, marks: Sequence[
         [float(step) for line in thin for step in line.steps], [float(value) for line in thin for value in line.values]
     )
     drawn: list[Html] = [frame.axes("env steps")]
-    for step in marks:
-        if frame.x_low <= step <= frame.x_high:
-            place = frame.x(step)
-            drawn.append(tag("line", x1=place, x2=place, y1=_TOP, y2=HEIGHT - _BOTTOM, class_="mark"))
+    for steps, kind in ((warnings, "mark warned"), (marks, "mark")):
+        places = sorted({frame.x(step) for step in steps if frame.x_low <= step <= frame.x_high})
+        drawn += [tag("line", x1=x, x2=x, y1=_TOP, y2=HEIGHT - _BOTTOM, class_=kind) for x in places]
     for index, line in enumerate(thin):
         is_noisy = len(line.steps) >= _FEWEST_FOR_TREND
         drawn.append(tag("path", d=_path(frame, line), class_=f"curve s{index % 4}{' raw' if is_noisy else ''}"))

@@ -82,22 +82,39 @@ SPECS: Final = (
     ChartSpec("Degenerate groups", "share", (("train/degenerate_groups", "degenerate"),)),
     ChartSpec("Speed", "env steps/s", (("time/env_steps_per_s", "env steps/s"),)),
     ChartSpec("Learning speed", "updates/s", (("time/updates_per_s", "updates/s"),)),
-    ChartSpec("Guard", "rollbacks so far", (("train/guard_rollbacks", "rollbacks"),)),
+    ChartSpec(
+        "TD error on new transitions",
+        "return",
+        (("train/fresh_td_rms", "root mean square"), ("train/fresh_td_median", "median")),
+        "A jump says that the environment pays otherwise than the critics have learned.",
+    ),
+    ChartSpec("Explained variance of the targets", "share", (("train/explained_variance", "explained"),)),
+    ChartSpec("Q above the realised return", "standard deviations", (("train/q_gap", "gap"),)),
+    ChartSpec("Disagreement of the critics", "share of |Q|", (("train/disagreement", "disagreement"),)),
+    ChartSpec("Policy step between two looks", "nats", (("train/kl_to_previous", "KL"),)),
+    ChartSpec(
+        "Guard",
+        "so far",
+        (("train/guard_rollbacks", "rollbacks"), ("train/guard_warnings", "warnings")),
+    ),
 )
 
 
 def curves_section(inputs: RunInputs) -> Html:
     """Returns the curves, the guard's messages, and every metric that has no chart of its own."""
-    marks = [step for step, name, _ in inputs.events if name == "guard"]
+    marks = {
+        "marks": [step for step, name, _ in inputs.events if name == "guard"],
+        "warnings": [step for step, name, _ in inputs.events if name == "guard_warning"],
+    }
     used: set[str] = {TIME}
     charts: list[Html] = []
     for spec in SPECS:
         used |= {name for name, _ in spec.tags}
         lines = _lines(spec.tags, inputs.metrics)
         if lines:
-            charts.append(line_chart(spec.title, spec.unit, lines, marks=marks, note=spec.note))
+            charts.append(line_chart(spec.title, spec.unit, lines, note=spec.note, **marks))
     rest = [
-        line_chart(name, "", lines, marks=marks)
+        line_chart(name, "", lines, **marks)
         for name in sorted(set(inputs.metrics) - used)
         if (lines := _lines(((name, name),), inputs.metrics))
     ]
@@ -107,7 +124,10 @@ def curves_section(inputs: RunInputs) -> Html:
         "section",
         tag("h2", "Training"),
         tag(
-            "p", "Pale: as logged; strong: mean over the last twelfth of the points; dashed: the guard.", class_="note"
+            "p",
+            "Pale: as logged; strong: mean over the last twelfth of the points; dashed: the guard stepped in, or, "
+            "paler, warned.",
+            class_="note",
         ),
         tag("div", charts, class_="charts"),
         _events(inputs.events),
@@ -123,9 +143,20 @@ def _lines(tags: tuple[tuple[str, str], ...], metrics: Mapping[str, Series]) -> 
 
 
 def _events(events: list[tuple[int, str, str]]) -> Html:
+    acted = [event for event in events if event[1] != "guard_warning"]
+    warned = [event for event in events if event[1] == "guard_warning"]
     if not events:
         return tag("p", "Guard: it never stepped in.", class_="note")
-    rows = [tag("li", tag("b", f"step {step:,}"), f" {name}: {text}") for step, name, text in events[-_MOST_EVENTS:]]
-    left_out = len(events) - len(rows)
-    head = f"Messages of the guard: {len(events)}" + (f", the last {len(rows)} of them:" if left_out else ":")
-    return tag("div", tag("p", head), tag("ul", rows), class_="events")
+    return tag(
+        "div",
+        _messages("Messages of the guard", acted) if acted else tag("p", "Guard: it never stepped in."),
+        _messages("Warnings of the guard", warned) if warned else None,
+        class_="events",
+    )
+
+
+def _messages(title: str, events: list[tuple[int, str, str]]) -> Html:
+    shown = events[-_MOST_EVENTS:]
+    rows = [tag("li", tag("b", f"step {step:,}"), f" {name}: {text}") for step, name, text in shown]
+    head = f"{title}: {len(events)}" + (f", the last {len(shown)} of them:" if len(shown) < len(events) else ":")
+    return tag("div", tag("p", head), tag("ul", rows))
