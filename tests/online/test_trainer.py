@@ -12,6 +12,7 @@ from tiny import tiny_config
 import carla_online as co
 from carla_online.errors import ConfigError, PolicyError
 from carla_online.online import Callback, CARLAOnlineRunner, OnlineSACTrainer, RunnerConfig, open_run
+from carla_online.online.checkpoint import list_checkpoints, read_checkpoint
 
 PENDULUM = {"kind": "gymnasium", "id": "Pendulum-v1", "num_envs": 2}
 SETTINGS = RunnerConfig(tensorboard=False, log_every_env_steps=100)
@@ -63,11 +64,15 @@ class Poison(Callback):
             self.after_updates = runner.trainer.updates + 1 if self.again else 10**9
 
 
-def guarded(tmp_path, callback):
+def guarded(tmp_path, callback, **settings):
     config = tiny_config(total_env_steps=2_400, env=PENDULUM, hold_steps=1)
-    guard = {"check_every_updates": 10, "good_every_updates": 20}
+    guard = {"check_every_updates": 10, "good_every_looks": 2, "onset_margin_looks": 1} | settings
     config = type(config).model_validate(config.model_dump() | {"guard": guard})
     return open_run(config, run_dir=tmp_path, callbacks=[callback], show_progress=False)
+
+
+def quarantined(replay) -> np.ndarray:
+    return np.concatenate([block["quarantined"] for block in replay.read_rows()])
 
 
 def test_a_nan_is_rolled_back_and_its_data_quarantined(tmp_path):
@@ -75,22 +80,57 @@ def test_a_nan_is_rolled_back_and_its_data_quarantined(tmp_path):
         runner.run()
         trainer = runner.trainer
         assert trainer.guard.rollbacks == 1
-        assert not trainer.guard.is_frozen
+        assert trainer.guard.may_learn
         assert all(torch.isfinite(value).all() for value in trainer.learner.state_dict().values())
         assert trainer.learner.critic_optimiser.param_groups[0]["lr"] == pytest.approx(0.5e-3)
-        rows = list(trainer.replay.read_rows())
-        quarantined = np.concatenate([block["quarantined"] for block in rows])
-        assert 0 < quarantined.sum() < len(quarantined)
+        assert 0 < quarantined(trainer.replay).sum() < 100
+        # Forty updates rest; those before the rollback were taken back.
+        assert trainer.learner.updates < trainer.updates - 40
     events = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert any("guard" in key and "nan" in str(value) for event in events for key, value in event.items())
 
 
 def test_a_fault_that_comes_back_freezes_learning_and_driving_goes_on(tmp_path):
-    with guarded(tmp_path, Poison(60, again=True)) as runner:
+    with guarded(tmp_path, Poison(60, again=True), longest_rest_looks=5) as runner:
         runner.run()
         assert runner.trainer.guard.is_frozen
         assert runner.env_steps >= 2_400
         assert all(torch.isfinite(value).all() for value in runner.trainer.policy.head.parameters())
+        assert quarantined(runner.trainer.replay)[-100:].all()
+
+
+class Break(Callback):
+    """Spoils the learner's head at every step from some update on, and notes what drives."""
+
+    def __init__(self) -> None:
+        self.drove: list[float] = []
+
+    def on_step(self, runner, step) -> None:
+        if 60 <= runner.trainer.updates < 69:
+            with torch.no_grad():
+                for value in runner.trainer.learner.policy.head.parameters():
+                    value.fill_(torch.nan)
+        self.drove.append(float(sum(value.abs().sum() for value in runner.trainer.policy.head.parameters())))
+
+
+def test_weights_drive_only_after_a_look(tmp_path):
+    broken = Break()
+    with guarded(tmp_path, broken) as runner:
+        runner.run()
+        assert runner.trainer.guard.rollbacks == 1
+    assert np.isfinite(broken.drove).all()
+    # Ten updates lie between two looks, so the weights that drive change far less often than there are steps.
+    assert 10 < len(set(broken.drove)) < len(broken.drove) / 4
+
+
+def test_no_checkpoint_holds_weights_that_are_not_finite(tmp_path):
+    with guarded(tmp_path, Poison(64)) as runner:
+        while runner.callbacks[0].after_updates < 10**9:
+            runner.run(runner.env_steps + 2)
+    newest = read_checkpoint(list_checkpoints(tmp_path)[-1])
+    weights = [value for name, value in newest.arrays.items() if ".learner." in name and value.dtype.kind == "f"]
+    assert weights and all(np.isfinite(value).all() for value in weights)
+    assert newest.counters["trainer"]["guard"]["rollbacks"] == 1
 
 
 class Centre(torch.nn.Module):

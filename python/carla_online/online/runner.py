@@ -226,6 +226,8 @@ class CARLAOnlineRunner:
             for message in self.trainer.report():
                 progress.message(message)
                 self._metrics.text("guard", message, self.env_steps)
+            for message in self.trainer.warnings():
+                self._metrics.text("guard_warning", message, self.env_steps)
             progress.update(self.env_steps, window.latest)
             if log.is_due(self.env_steps):
                 self._log(window)

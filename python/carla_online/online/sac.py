@@ -17,11 +17,11 @@ from carla_online.learners.sac import SACLearner, TransitionBatch
 from carla_online.online.collector import Collector
 from carla_online.online.guard import GuardConfig, StabilityGuard
 from carla_online.online.rule import OwnRule
+from carla_online.online.supervision import Supervision, below
 from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, Recovery, TrainerState, split_prefix
 from carla_online.online.warmup import Warmup
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.contract import FloatArray, Policy
-from carla_online.policies.networks import gaussian_kl
 from carla_online.replay import ReplayBuffer, ReplaySampler, ReplaySchema, ReplayWriter
 
 
@@ -52,8 +52,9 @@ class OnlineSACTrainer(OnlineTrainer):
         self.capacity_rows = capacity_rows
         self.learner: SACLearner | OwnRule
         if isinstance(policy, ActorPolicy):
-            self.learner = SACLearner(policy, config=self.config, generator=torch.Generator().manual_seed(2 * seed))
-            self._initial_head = copy.deepcopy(policy.head).requires_grad_(False)
+            # It trains a copy: `policy` itself, which drives, only ever gets weights that the guard has passed.
+            learning = copy.deepcopy(policy)
+            self.learner = SACLearner(learning, config=self.config, generator=torch.Generator().manual_seed(2 * seed))
         elif callable(getattr(policy, "update", None)):
             self.learner = OwnRule(policy)
         else:
@@ -63,13 +64,12 @@ class OnlineSACTrainer(OnlineTrainer):
             )
         self._generator = torch.Generator().manual_seed(2 * seed + 1)
         guard_config = guard or GuardConfig()
-        self.guard = StabilityGuard(guard_config, q_limit=_q_limit(guard_config, self.config))
-        self.guard.keep(self.learner.state_dict(), step_id=0, updates=0)
+        q_limit = _q_limit(guard_config, self.config)
+        self._supervision = Supervision(policy, self.learner, config=guard_config, q_limit=q_limit)
         self.transitions = 0
         self.updates = 0
         self._due = 0.0
         self._metrics: dict[str, Tensor] = {}
-        self._messages: list[str] = []
 
     def prepare(self, facts: EnvironmentFacts, *, directory: Path) -> None:
         """Opens or creates the replay below `directory`; see `OnlineTrainer.prepare`."""
@@ -78,6 +78,8 @@ class OnlineSACTrainer(OnlineTrainer):
             directory / "replay", schema, capacity_rows=self.capacity_rows
         )
         self._num_envs = facts.num_envs
+        discount = self.config.gamma**self.config.hold_steps
+        self._supervision.prepare(num_envs=facts.num_envs, discount=discount, replay=self.replay)
         self._collector = Collector(
             self.policy,
             num_envs=facts.num_envs,
@@ -87,9 +89,7 @@ class OnlineSACTrainer(OnlineTrainer):
             gamma=self.config.gamma,
         )
         self._warmup = Warmup(self.config.warmup, num_envs=facts.num_envs, action_dim=facts.action_dim, seed=self.seed)
-        self._sampler: ReplaySampler = self.replay.sampler(
-            seed=self.seed, n_step=self.config.n_step, gamma=self.config.gamma**self.config.hold_steps
-        )
+        self._sampler: ReplaySampler = self.replay.sampler(seed=self.seed, n_step=self.config.n_step, gamma=discount)
         self._batch = self._sampler.allocate(self.config.batch_size)
         baseline = self.policy.baseline if isinstance(self.policy, ActorPolicy) else None
         self._baseline_id = self.replay.baseline_id(baseline.fingerprint if baseline is not None else "none")
@@ -97,6 +97,11 @@ class OnlineSACTrainer(OnlineTrainer):
         self._episode_id = np.zeros(facts.num_envs, dtype=np.uint64)
         self._episode_open = np.zeros(facts.num_envs, dtype=np.bool_)
         self._writer: ReplayWriter | None = None
+
+    @property
+    def guard(self) -> StabilityGuard:
+        """The stability guard."""
+        return self._supervision.guard
 
     @property
     def env_steps_per_transition(self) -> int:
@@ -107,8 +112,10 @@ class OnlineSACTrainer(OnlineTrainer):
         """Returns the proposed actions; see `OnlineTrainer.act`."""
         draw = self._collector.propose(obs, generator=self._generator)
         if not np.isfinite(draw.squashed).all():
-            # The weights broke since the guard's last look; nothing of it may reach the simulator.
-            self._guard_against({"proposed_action": float("nan")})
+            # A policy with a rule of its own broke since the last look; nothing of it may reach the simulator.
+            broken = {"proposed_action": float("nan")}
+            self._supervision.intervene(broken, updates=self.updates, transitions=self.transitions)
+            self._metrics.clear()
             draw = self._collector.propose(obs, generator=self._generator)
         if self._warmup.is_active(self.transitions):
             draw = self._warmup.replace(draw, self._collector.needs_draw, self._collector.baseline_action(obs))
@@ -117,6 +124,7 @@ class OnlineSACTrainer(OnlineTrainer):
     def observe(self, step: Step) -> int:
         """Stores the transitions that this step completed; see `OnlineTrainer.observe`."""
         closed, rows, next_values = self._collector.observe(step)
+        self._supervision.observe(step, closed, rows, next_values)
         count = int(closed.sum())
         if count == 0:
             return 0
@@ -137,36 +145,33 @@ class OnlineSACTrainer(OnlineTrainer):
 
     def update(self) -> dict[str, float]:
         """Does the updates that are due; see `OnlineTrainer.update`."""
-        if self.guard.is_frozen or not self._learning_started():
+        if not self._learning_started():
             return {}
         metrics: dict[str, float] = {}
         while self._due >= 1.0 and not self.guard.is_frozen:
             self._due -= 1.0
-            self._sampler.sample_into(self._batch, watermark=self.transitions - 1)
-            batch = TransitionBatch.from_arrays(self._batch)
-            if isinstance(self.learner, SACLearner):
-                self._metrics |= self.learner.update(batch, train_actor=self._actor_started())
-            else:
-                self._metrics |= self.learner.update(self._batch)
-            self.updates += 1
-            if self.updates % self.guard.config.check_every_updates == 0:
-                metrics = self._look(batch)
+            metrics = self._update_once() or metrics
         return metrics
 
     def report(self) -> list[str]:
-        """Returns and forgets the guard's messages."""
-        messages, self._messages = self._messages, []
-        return messages
+        """Returns and forgets what the guard did."""
+        return self._supervision.take_messages()
+
+    def warnings(self) -> list[str]:
+        """Returns and forgets what the guard found suspicious."""
+        return self.guard.take_warnings()
 
     def state(self) -> TrainerState:
         """Returns learner, exploration, open transitions and counters; see `OnlineTrainer.state`."""
+        if self._supervision.ensure_finite(updates=self.updates, transitions=self.transitions):
+            self._metrics.clear()
         arrays = {f"collector.{name}": value for name, value in self._collector.state_dict().items()}
         arrays |= {f"warmup.{name}": value for name, value in self._warmup.state_dict().items()}
         arrays |= {"episode_id": self._episode_id.copy(), "episode_open": self._episode_open.copy()}
         tensors = {f"learner.{name}": value for name, value in self.learner.state_dict().items()}
         tensors["generator"] = self._generator.get_state()
-        if isinstance(self.policy, ActorPolicy):
-            tensors |= {f"initial_head.{name}": value for name, value in self._initial_head.state_dict().items()}
+        arrays |= {f"supervision.{name}": value for name, value in self._supervision.arrays().items()}
+        tensors |= {f"supervision.{name}": value for name, value in self._supervision.tensors().items()}
         counters: dict[str, object] = {
             "transitions": self.transitions,
             "updates": self.updates,
@@ -182,21 +187,19 @@ class OnlineSACTrainer(OnlineTrainer):
         """Restores a state; transitions newer than it are kept; see `OnlineTrainer.load_state`."""
         counters = state.counters
         try:
-            self.learner.load_state_dict(_below(state.tensors, "learner."))
+            self.learner.load_state_dict(below(state.tensors, "learner."))
             self._generator.set_state(state.tensors["generator"])
-            if isinstance(self.policy, ActorPolicy):
-                self._initial_head.load_state_dict(_below(state.tensors, "initial_head."))
+            self._supervision.load(counters["guard"], below(state.tensors, "supervision."))  # type: ignore[arg-type]
             self.transitions, self.updates = int(str(counters["transitions"])), int(str(counters["updates"]))
             self._due = float(str(counters["due"]))
             self._sampler.restore(counters["sampler"])  # type: ignore[arg-type]
-            self.guard.load_state_dict(counters["guard"])  # type: ignore[arg-type]
-            self.guard.keep(self.learner.state_dict(), step_id=self.transitions, updates=self.updates)
             self._warmup.load_state_dict(split_prefix(state.arrays, "warmup."))
             newer = self.replay.total_appended - int(str(counters["replay_total_appended"]))
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint doesn't fit this configuration: {error}") from error
         if newer == 0 and same_worlds and self._continue_writing(counters["writer"]):
             self._collector.load_state_dict(split_prefix(state.arrays, "collector."))
+            self._supervision.load_arrays(split_prefix(state.arrays, "supervision."))
             self._episode_id[...] = state.arrays["episode_id"]
             self._episode_open[...] = state.arrays["episode_open"]
             return Recovery(is_exact=True, kept_transitions=0, closed_episodes=0)
@@ -244,46 +247,37 @@ class OnlineSACTrainer(OnlineTrainer):
             "slice_id": np.full(count, self._slice_id, dtype=np.uint16),
             "baseline_id": np.full(count, self._baseline_id, dtype=np.uint16),
             "weight": np.ones(count, dtype=np.float32),
-            "quarantined": np.zeros(count, dtype=np.bool_),
+            # Nobody looks any more at what comes in once learning is frozen.
+            "quarantined": np.full(count, self.guard.is_frozen),
         }
 
-    def _look(self, batch: TransitionBatch) -> dict[str, float]:
-        """Reads the newest metrics, adds the drift, and lets the guard judge them."""
-        metrics = {name: float(value) for name, value in self._metrics.items()}
-        if isinstance(self.policy, ActorPolicy) and self._actor_started():
-            with torch.no_grad():
-                inputs = self.policy.inputs(batch.obs, batch.baseline_action)
-                drift = gaussian_kl(*self.policy.head(inputs), *self._initial_head(inputs))
-            metrics["kl_to_initial"] = float(drift.mean())
-        return metrics if not self._guard_against(metrics) else {"guard_rollbacks": float(self.guard.rollbacks)}
-
-    def _guard_against(self, metrics: dict[str, float]) -> bool:
-        """Lets the guard judge metrics; returns whether it went back to the last good state."""
-        rollback = self.guard.look(
-            metrics,
+    def _update_once(self) -> dict[str, float]:
+        """Does one update, unless learning rests, and lets the guard look when it is time."""
+        is_look = (self.updates + 1) % self.guard.config.check_every_updates == 0
+        if self.guard.may_learn or is_look:
+            self._sampler.sample_into(self._batch, watermark=self.transitions - 1)
+        batch = TransitionBatch.from_arrays(self._batch)
+        if self.guard.may_learn and isinstance(self.learner, SACLearner):
+            self._metrics |= self.learner.update(batch, train_actor=self._actor_started())
+        elif self.guard.may_learn:
+            self._metrics |= self.learner.update(self._batch)  # type: ignore[arg-type]
+        self.updates += 1
+        if not is_look:
+            return {}
+        rollbacks = self.guard.rollbacks
+        metrics = self._supervision.look(
+            batch,
+            self._metrics,
             updates=self.updates,
-            step_id=self.transitions,
-            save=self.learner.state_dict,
-            restore=self.learner.load_state_dict,
+            transitions=self.transitions,
+            with_actor=self._actor_started(),
         )
-        if rollback is None:
-            return False
-        self._metrics.clear()
-        self.learner.scale_learning_rates(self.guard.config.lr_factor**self.guard.in_a_row)
-        quarantined = self.replay.quarantine(rollback.first_bad_step_id, self.transitions)
-        self._messages.append(
-            f"guard: {rollback.reason}; went back to the last good state, step sizes times "
-            f"{self.guard.config.lr_factor**self.guard.in_a_row:g}, {quarantined} transitions quarantined"
-            + ("; learning is frozen, the policy drives on as it is" if rollback.frozen else "")
-        )
-        return True
+        if self.guard.rollbacks > rollbacks:
+            self._metrics.clear()
+        return metrics
 
 
 def _q_limit(guard: GuardConfig, config: SACConfig) -> float | None:
     if guard.q_limit is not None or config.value_bounds is None:
         return guard.q_limit
-    return 1.2 * max(abs(bound) for bound in config.value_bounds)
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return max(abs(bound) for bound in config.value_bounds)

@@ -91,6 +91,10 @@ class OnlineTrainer(ABC):
     def report(self) -> list[str]:
         """Returns and forgets what happened since the last call that a person should read, a line each."""
 
+    def warnings(self) -> list[str]:
+        """Returns and forgets what looked suspicious since the last call, a line each."""
+        return []
+
     @abstractmethod
     def state(self) -> TrainerState:
         """Returns everything that the trainer's future depends on, apart from what its directory holds."""
