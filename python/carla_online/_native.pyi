@@ -309,6 +309,33 @@ class WorldBatch:
     def obs(self, env: int, obs: NDArray[np.float32]) -> None:
         """Write the observation of one world into `obs` (float32 [D])."""
 
+    @staticmethod
+    def draw_names() -> list[str]:
+        """Return the names of what is drawn for an episode, in the order of `draws`."""
+
+    @staticmethod
+    def weather_classes() -> list[str]:
+        """Return the kinds of weather, in the order of their numbers."""
+
+    @staticmethod
+    def birdseye_planes() -> list[str]:
+        """Return the meaning of each bit of a bird's-eye view, from the lowest."""
+
+    @staticmethod
+    def birdseye_size(kind: str) -> int:
+        """Return the pixels along each side of the view `small` or `carl`."""
+
+    def birdseye(self, kind: str, mask: NDArray[np.bool_] | None, out: NDArray[np.uint8]) -> None:
+        """Draw the bird's-eye views of the worlds in `mask` (bool [N], None for all) into `out`, uint8 [N, S, S].
+
+        Raises:
+            EpisodeEnded: A world was never reset.
+            MapError: The map is too large to be painted.
+        """
+
+    def draws(self, mask: NDArray[np.bool_] | None, out: NDArray[np.float64]) -> None:
+        """Write what was drawn for the episodes of the worlds in `mask` into `out`, float64 [N, M]."""
+
     def snapshot(self, env: int) -> bytes:
         """Return the episode of a world as bytes, for `restore` of the same build and configuration."""
 
@@ -333,6 +360,53 @@ class WorldBatch:
 
     def road(self, env: int) -> list[tuple[str, bytes]]:
         """Return the road's lines: `edge`, `lane` or `route`, and float32 [P, 2] points in metres as bytes."""
+
+# ---- safety ----
+
+@final
+class SafetyFilter:
+    """The safety layer's arithmetic; `carla_online.envs.SafetyLayer` is its face."""
+
+    def __new__(cls, config: str) -> SafetyFilter: ...
+    @staticmethod
+    def default_config() -> str:
+        """Return the default settings as JSON, every key written out."""
+
+    @staticmethod
+    def cause_names() -> list[str]:
+        """Return why actions are changed, in the order of the bits of `causes`."""
+
+    @property
+    def config(self) -> str:
+        """The settings as JSON, every key written out."""
+
+    def decide(
+        self,
+        obs: NDArray[np.float32],
+        proposed: NDArray[np.float32],
+        last: NDArray[np.float32],
+        latch_s: NDArray[np.float32],
+        executed: NDArray[np.float32],
+        causes: NDArray[np.uint8],
+    ) -> None:
+        """Decide for N environments.
+
+        Args:
+            obs: float32 [N, D], the driving world's vector observation.
+            proposed: float32 [N, 2], finite.
+            last: float32 [N, 2], the executed actions before; written.
+            latch_s: float32 [N], for how much longer each brake stays pressed, seconds; written.
+            executed: float32 [N, 2], written.
+            causes: uint8 [N], written: bits of `cause_names`; 0 where the proposed action stands.
+
+        Raises:
+            TypeError, ValueError: An array is wrong, or a value isn't finite.
+        """
+
+def project_actions(
+    actions: NDArray[np.float64], gradients: NDArray[np.float64], bounds: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    """Write into `out` [N, 2] the nearest actions with `gradients` [N, M, 2] `. action <= bounds` [N, M]."""
 
 # ---- replay ----
 

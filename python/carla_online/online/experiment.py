@@ -84,7 +84,9 @@ def build_env(config: ExperimentConfig) -> VectorEnv[Any, Any, Any]:
     return make_vector_env(config.env)
 
 
-def build_policy(config: ExperimentConfig, *, obs_dim: int, action_dim: int) -> ActorPolicy:
+def build_policy(
+    config: ExperimentConfig, *, obs_dim: int, action_dim: int, birdseye_px: int | None = None
+) -> ActorPolicy:
     """Returns a fresh policy; the configuration's seed fixes its weights."""
     settings = config.policy
     baseline = build_baseline(config)
@@ -97,6 +99,7 @@ def build_policy(config: ExperimentConfig, *, obs_dim: int, action_dim: int) -> 
                 delta_scale=settings.delta_scale,
                 hidden_sizes=settings.hidden_sizes,
                 log_std_bias=settings.log_std_bias,
+                birdseye_px=birdseye_px,
             )
         return FullPolicy(
             obs_dim=obs_dim,
@@ -104,6 +107,7 @@ def build_policy(config: ExperimentConfig, *, obs_dim: int, action_dim: int) -> 
             baseline=baseline,
             hidden_sizes=settings.hidden_sizes,
             log_std_bias=settings.log_std_bias,
+            birdseye_px=birdseye_px,
         )
 
 

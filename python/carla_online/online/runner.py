@@ -191,13 +191,16 @@ class CARLAOnlineRunner:
 
     def _facts(self) -> EnvironmentFacts:
         source = self._source
+        slice_names = tuple(getattr(source.env.unwrapped, "slice_names", ("default",)))
         return EnvironmentFacts(
             num_envs=source.num_envs,
             obs_dim=source.obs_dim,
             action_dim=source.action_dim,
             reward_term_names=REWARD_TERM_NAMES if source.capabilities.reward_terms else (),
             capabilities=source.capabilities,
-            slice_name=str(getattr(source.env.unwrapped, "slice_name", "default")),
+            slice_name=slice_names[0],
+            slice_names=slice_names,
+            birdseye_px=source.layout.birdseye_px,
         )
 
     def _remember_target(self, total: int) -> None:

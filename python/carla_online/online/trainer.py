@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from carla_online.envs.contract import Capabilities
+from carla_online.envs.observations import ObservationArray
 from carla_online.envs.transitions import Step
 from carla_online.policies.contract import FloatArray, Policy
 
@@ -27,6 +28,10 @@ class EnvironmentFacts:
     capabilities: Capabilities
     slice_name: str
     """Tags the experience made here: map, scenario or traffic, weather class"""
+    slice_names: tuple[str, ...] = ()
+    """Where episodes differ: the name for each `info["slice_index"]`; the first is `slice_name`"""
+    birdseye_px: int | None = None
+    """Pixels along each side of the view from above that observations hold, or None"""
 
 
 @dataclass(slots=True)
@@ -68,8 +73,8 @@ class OnlineTrainer(ABC):
         """
 
     @abstractmethod
-    def act(self, obs: FloatArray) -> FloatArray:
-        """Returns the proposed actions, float32 [N, A] in [-1, 1], for observations [N, D]."""
+    def act(self, obs: ObservationArray) -> FloatArray:
+        """Returns the proposed actions, float32 [N, A] in [-1, 1], for observations as in `Step.obs`."""
 
     @abstractmethod
     def observe(self, step: Step) -> int:

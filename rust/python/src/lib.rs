@@ -7,6 +7,7 @@ mod convert;
 mod error;
 mod replay;
 mod roads;
+mod safety;
 mod world;
 
 #[pymodule]
@@ -15,5 +16,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     replay::register(module)?;
     roads::register(module)?;
     world::register(module)?;
+    safety::register(module)?;
     Ok(())
 }
