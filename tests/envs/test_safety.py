@@ -140,7 +140,9 @@ def test_projection_agrees_with_a_fine_grid() -> None:
     actions = generator.uniform(-1.5, 1.5, (20, 2))
     gradients = generator.normal(size=(20, 3, 2))
     bounds = generator.uniform(0.05, 0.6, (20, 3))
-    for action, normals, limits, found in zip(actions, gradients, bounds, project(actions, gradients, bounds), strict=True):
+    for action, normals, limits, found in zip(
+        actions, gradients, bounds, project(actions, gradients, bounds), strict=True
+    ):
         assert (normals @ found <= limits + 1e-9).all()
         allowed = grid[(grid @ normals.T <= limits).all(axis=1)]
         nearest = np.linalg.norm(allowed - action, axis=1).min()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tiny import tiny_config
 
 from carla_online.envs import TransitionSource, make_vector_env
 from carla_online.envs.observations import BIRDSEYE, VECTOR, fields_of, from_fields
 from carla_online.online import open_run
 from carla_online.policies.networks import BirdseyeEncoder
 from carla_online.policies.storage import load_policy, policy_to_bytes
-from tiny import tiny_config
 
 ENV = {"kind": "world", "num_envs": 2, "observation": "birdseye_small", "map": {"map_variants": 4}}
 

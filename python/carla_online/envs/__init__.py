@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from carla_online.envs.contract import (
+        DRAW_NAMES,
         INFO_KEYS,
         INFRACTION_NAMES,
         REWARD_TERM_NAMES,
-        DRAW_NAMES,
         WEATHER_CLASSES,
         Capabilities,
         InfoKey,

@@ -47,9 +47,8 @@ class ObservationLayout:
             return cls(int(np.prod(space.shape)))
         parts = space.spaces if isinstance(space, Dict) else {}
         vector, view = parts.get(VECTOR), parts.get(BIRDSEYE)
-        if set(parts) == {VECTOR, BIRDSEYE} and isinstance(vector, Box) and isinstance(view, Box):
-            if view.dtype == np.uint8 and len(view.shape) == 2 and view.shape[0] == view.shape[1]:
-                return cls(int(np.prod(vector.shape)), view.shape[0])
+        if len(parts) == 2 and isinstance(vector, Box) and isinstance(view, Box) and _is_view(view):
+            return cls(int(np.prod(vector.shape)), view.shape[0])
         raise ConfigError(
             f"observations must be a Box, or a Dict of '{VECTOR}' (numbers) and '{BIRDSEYE}' (uint8 [S, S], one bit a "
             f"plane), got {space}; flatten others first."
@@ -84,13 +83,17 @@ class ObservationLayout:
         return packed
 
 
+def _is_view(space: Box) -> bool:
+    return space.dtype == np.uint8 and len(space.shape) == 2 and space.shape[0] == space.shape[1]
+
+
 def vector_of(obs: ObservationArray) -> NDArray[np.float32]:
     """Returns the numbers of a batch, contiguous float32 [N, D]; the array itself where there is nothing else."""
     return obs if obs.dtype.names is None else np.ascontiguousarray(obs[VECTOR])
 
 
 def fields_of(obs: ObservationArray) -> dict[str, NDArray[Any]]:
-    """Returns a batch as contiguous columns, as replay keeps them: `obs` float32 [N, D], and `birdseye` if it is there."""
+    """Returns a batch as contiguous columns, as replay keeps them: `obs` float32 [N, D], and `birdseye` if any."""
     columns: dict[str, NDArray[Any]] = {"obs": vector_of(obs)}
     if obs.dtype.names is not None:
         columns[BIRDSEYE] = np.ascontiguousarray(obs[BIRDSEYE])

@@ -180,7 +180,9 @@ def _drive_chunk(
                 if _failure(step, row):
                     failed.append(seeds[row])
                 else:
-                    done[int(seeds[row])] = _table_row(seeds[row], step, row, float(total[row]), int(interventions[row]))
+                    done[int(seeds[row])] = _table_row(
+                        seeds[row], step, row, float(total[row]), int(interventions[row])
+                    )
     finally:
         env.close()
     return failed

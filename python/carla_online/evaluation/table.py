@@ -232,14 +232,14 @@ def concatenate(tables: Sequence[RouteTable]) -> RouteTable:
     if not tables or any(table.infraction_names != tables[0].infraction_names for table in tables):
         raise EvaluationError("route tables can be joined only if there are any and all count the same infractions.")
     joined: dict[str, Any] = {}
-    for field in fields(RouteTable):
-        columns = [getattr(table, field.name) for table in tables]
-        if field.name == "infraction_names":
-            joined[field.name] = columns[0]
-        elif field.name == "end_reason":
-            joined[field.name] = tuple(reason for column in columns for reason in column)
+    for name in (column.name for column in fields(RouteTable)):
+        columns = [getattr(table, name) for table in tables]
+        if name == "infraction_names":
+            joined[name] = columns[0]
+        elif name == "end_reason":
+            joined[name] = tuple(reason for column in columns for reason in column)
         else:
-            joined[field.name] = np.concatenate(columns)
+            joined[name] = np.concatenate(columns)
     return RouteTable(**joined)
 
 

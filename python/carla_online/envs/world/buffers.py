@@ -12,7 +12,15 @@ from carla_online.envs.contract import DRAW_NAMES, INFO_KEYS, INFRACTION_NAMES, 
 from carla_online.errors import ConfigError
 
 _NATIVE_NAMES: Final = {"progress": "progress_m"}
-_NOT_COLUMNS: Final = ("infractions", "reward_terms", "draws", "slice_index", "safety_intervened", "episode_seed", "sim_failure")
+_NOT_COLUMNS: Final = (
+    "infractions",
+    "reward_terms",
+    "draws",
+    "slice_index",
+    "safety_intervened",
+    "episode_seed",
+    "sim_failure",
+)
 _COLUMNS: Final = tuple(key for key in INFO_KEYS if key.name not in _NOT_COLUMNS)
 _WEATHER_CLASS: Final = DRAW_NAMES.index("weather_class")
 KEPT: Final = ("obs", "reward_terms", "terminated", "truncated", "info", "infractions", "draws")
