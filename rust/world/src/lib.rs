@@ -42,6 +42,7 @@ mod scene;
 pub mod score;
 mod snapshot;
 mod spawn;
+pub mod stage;
 mod state;
 mod track;
 pub mod traffic;
