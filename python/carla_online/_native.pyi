@@ -410,3 +410,43 @@ class ReplayPositions:
     """Places of rows, listed for reading."""
 
     def __len__(self) -> int: ...
+
+# ---- server ----
+
+@final
+class ServerThreads:
+    """A CARLA 0.9.16 server in threads of this process; `carla_online.server.Server` runs one in a process of its own."""
+
+    def __new__(
+        cls,
+        *,
+        host: str,
+        port: int,
+        map: str | None = None,
+        maps: str | Path | None = None,
+        aliases: Sequence[tuple[str, str]] = ...,
+        faults: Sequence[str] = ...,
+    ) -> Self:
+        """Load the map, bind `port` and the next one (0: any free pair) and serve.
+
+        Raises:
+            ConfigError: An unknown map or fault, a folder that can't be read.
+            MapError: A map that can't be served.
+            SimulatorError: A port that is taken.
+        """
+
+    @property
+    def port(self) -> int:
+        """Port of the calls; the streams have the next one."""
+
+    def is_running(self) -> bool:
+        """Whether it serves."""
+
+    def take_journal(self) -> list[str]:
+        """Return lines for the user since the last call."""
+
+    def stop(self) -> None:
+        """Close all connections and free the ports."""
+
+def server_calls() -> list[tuple[str, bool]]:
+    """Return every call that is answered, and whether it is served (else: accepted, with a neutral answer)."""

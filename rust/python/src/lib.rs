@@ -7,6 +7,7 @@ mod convert;
 mod error;
 mod replay;
 mod roads;
+mod server;
 mod world;
 
 #[pymodule]
@@ -14,6 +15,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     replay::register(module)?;
     roads::register(module)?;
+    server::register(module)?;
     world::register(module)?;
     Ok(())
 }
