@@ -21,7 +21,7 @@ pub enum Error {
     #[error("the server's threads can't be started: {0}")]
     Thread(io::Error),
     /// A map file or the directory can't be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", .path.display())]
     Maps {
         /// The file or directory.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum Error {
     /// A line of a file of solids isn't a box.
     #[error(
         "{} line {line}: expected `kind x y z half_x half_y half_z yaw` with finite numbers and positive halves",
-        path.display()
+        .path.display()
     )]
     Solids {
         /// The file.
@@ -48,7 +48,7 @@ pub enum Error {
         source: carla_online_roads::Error,
     },
     /// There is no such map.
-    #[error("there is no map {name:?}; there are {}", known.join(", "))]
+    #[error("there is no map {name:?}; there are {}", .known.join(", "))]
     UnknownMap {
         /// The name asked for.
         name: String,

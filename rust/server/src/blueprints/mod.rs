@@ -165,7 +165,7 @@ impl Blueprints {
     pub fn make(&self, asked: &Description) -> Option<Prototype> {
         let blueprint = self.by_id.get(&asked.id)?;
         let description = blueprint.complete(asked);
-        let (bounds, body, tags): (Bounds, Body, &[u8]) = match &blueprint.product {
+        let (bounds, body, tags): (Bounds, Body, &'static [u8]) = match &blueprint.product {
             Product::Vehicle(model) => {
                 let is_sticky = description.attribute("sticky_control") != Some("false");
                 let [_, width, height] = model.half_m.map(|half| 2.0 * half);

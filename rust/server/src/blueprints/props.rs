@@ -51,7 +51,7 @@ fn prop(name: &str, half: [f32; 3], is_solid: bool) -> Blueprint {
 pub(super) fn blueprints() -> Vec<Blueprint> {
     let sizes =
         [(SMALL_PROPS, SMALL), (MEDIUM_PROPS, MEDIUM), (TALL_PROPS, TALL), (WIDE_PROPS, WIDE), (LARGE_PROPS, LARGE)];
-    let solid = sizes.iter().flat_map(|(names, half)| names.iter().map(|name| prop(name, *half, true)));
+    let solid = sizes.iter().flat_map(|(names, half)| names.iter().map(move |name| prop(name, *half, true)));
     let flat = FLAT_PROPS.iter().map(|name| prop(name, [0.9, 0.9, 0.02], false));
     let extent = |id| Attribute::new(id, Float, "1.0");
     let trigger = Blueprint::new(

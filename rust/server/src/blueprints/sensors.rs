@@ -33,8 +33,8 @@ fn tick() -> Attribute {
     Attribute::new("sensor_tick", Float, "0.0")
 }
 
-fn floats(values: &[(&'static str, &str)]) -> impl Iterator<Item = Attribute> {
-    values.iter().map(|(id, value)| Attribute::new(id, Float, *value))
+fn floats(values: &'static [(&'static str, &'static str)]) -> impl Iterator<Item = Attribute> {
+    values.iter().map(|&(id, value)| Attribute::new(id, Float, value))
 }
 
 fn blueprint(id: &str, attributes: impl IntoIterator<Item = Attribute>) -> Blueprint {

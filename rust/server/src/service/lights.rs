@@ -51,7 +51,7 @@ pub(super) fn group(host: &mut Host, call: &mut Call<'_>) -> Answer {
     let group = host.session.stage.light_mut(call.arguments.number()?)?.group;
     let members = || {
         let lights = host.session.stage.actors().iter().filter_map(|actor| Some((actor.id, actor.light()?.group)));
-        lights.filter(|(_, candidate)| *candidate == group)
+        lights.filter(move |(_, candidate)| *candidate == group)
     };
     call.out.array(members().count());
     members().for_each(|(id, _)| call.out.unsigned(id.into()));

@@ -190,7 +190,7 @@ impl Host {
         };
         reply::begin(out, request.id, row.shape);
         let mut call =
-            Call { arguments: request.arguments, out, link, id: request.id, is_async: request.is_async };
+            Call { arguments: request.arguments, out: &mut *out, link, id: request.id, is_async: request.is_async };
         let result = match row.handler {
             Handler::Call(handler) => handler(self, &mut call),
             Handler::Actor(act) => {

@@ -66,7 +66,7 @@ fn repeat_pose(host: &Host, call: &mut Call<'_>, count: usize, is_relative: bool
     let pose = host.session.stage.actor(call.arguments.number()?)?.pose;
     call.out.array(count);
     for _ in 0..count {
-        write_transform(call.out, if is_relative { const { &ORIGIN } } else { &pose });
+        write_transform(call.out, if is_relative { &ORIGIN } else { &pose });
     }
     Ok(Done::Now)
 }
