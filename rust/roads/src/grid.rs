@@ -1,5 +1,7 @@
 //! The nearest lane: a uniform grid of points of the driving lanes.
 
+use std::collections::BTreeMap;
+
 use crate::bake::Baked;
 use crate::lane::{LaneIndex, LaneKind, LanePoint};
 use crate::map::RoadMap;
@@ -13,6 +15,8 @@ const KEY_STEP_M: f32 = 2.0;
 const KEY_SLACK_M: f32 = 1.25;
 /// Within this distance a lane of the right heading wins over a nearer one of the wrong one.
 const HEADING_REACH_M: f32 = 10.0;
+/// A lane reaches this far from its centre at most, near enough.
+const WIDE_HALF_LANE_M: f32 = 4.0;
 /// Lanes that compete for one place; a point has rarely more than a few beside it.
 const MAX_CANDIDATES: usize = 32;
 
@@ -25,6 +29,14 @@ struct Key {
     sin: f32,
     s: f32,
     lane: LaneIndex,
+}
+
+/// A part of a lane.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stretch {
+    pub lane: LaneIndex,
+    pub from_m: f32,
+    pub to_m: f32,
 }
 
 /// Key points sorted by cell, with the start of each cell.
@@ -174,6 +186,27 @@ impl Grid {
             }
         }
         best(map, point, &candidates)
+    }
+
+    /// The parts of driving lanes that may come within a radius of a place, ascending by lane.
+    pub fn near(&self, x: f32, y: f32, radius: f32) -> Vec<Stretch> {
+        let reach = radius + KEY_STEP_M + WIDE_HALF_LANE_M;
+        let (left, top) = self.cell_of(x - reach, y - reach);
+        let (right, bottom) = self.cell_of(x + reach, y + reach);
+        let mut stretches: BTreeMap<LaneIndex, Stretch> = BTreeMap::new();
+        for row in top..=bottom {
+            self.visit_row(row, left, right, &mut |key: &Key| {
+                let (dx, dy) = (key.x - x, key.y - y);
+                if dx * dx + dy * dy <= reach * reach {
+                    let (from_m, to_m) = (key.s - KEY_STEP_M, key.s + KEY_STEP_M);
+                    let lane = key.lane;
+                    let stretch = stretches.entry(lane).or_insert(Stretch { lane, from_m, to_m });
+                    stretch.from_m = stretch.from_m.min(from_m);
+                    stretch.to_m = stretch.to_m.max(to_m);
+                }
+            });
+        }
+        stretches.into_values().collect()
     }
 
     /// Calls for each key whose cell is `ring` cells away from `home`; ring 0 covers ring 1 too,
