@@ -16,6 +16,7 @@ carla-online: online reinforcement learning for driving policies in CARLA
   carla-online evaluate RUN               drive baseline and fine-tuned policy over the same held-out routes
   carla-online report RUN                 write RUN/report.html
   carla-online configs                    list the shipped configurations
+  carla-online doctor map FILE            look over an OpenDRIVE map before it reaches CARLA
 
 Start here:
   carla-online train sac_straight --seed 3
@@ -77,4 +78,8 @@ def _command(name: str) -> Callable[[list[str]], int]:
         from carla_online.cli.train import list_configs
 
         return list_configs
-    raise ConfigError(f"there is no command {name!r}. Commands: train, evaluate, report, configs.")
+    if name == "doctor":
+        from carla_online.cli.doctor import doctor
+
+        return doctor
+    raise ConfigError(f"there is no command {name!r}. Commands: train, evaluate, report, configs, doctor.")

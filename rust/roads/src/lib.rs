@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod bake;
+mod doctor;
 mod error;
 mod geometry;
 mod grid;
@@ -52,6 +53,7 @@ mod rules;
 mod spawn;
 mod writer;
 
+pub use doctor::{Finding, Severity, examine};
 pub use error::Error;
 pub use lane::{Lane, LaneIndex, LaneKind, LanePoint, LaneSample, MarkKind, Markings, Pose};
 pub use map::RoadMap;

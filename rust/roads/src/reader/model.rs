@@ -79,11 +79,6 @@ pub(crate) struct RoadModel {
 }
 
 impl RoadModel {
-    /// Length of the reference line.
-    pub fn length(&self) -> f64 {
-        self.sections.last().map_or(0.0, |section| section.end)
-    }
-
     /// The section in force at a station, clamped to the road.
     pub fn section_at(&self, station: f64) -> usize {
         let behind = self
@@ -137,7 +132,6 @@ pub(crate) struct SignalModel {
     pub id: Box<str>,
     pub name: Box<str>,
     pub code: Box<str>,
-    pub subtype: Box<str>,
     pub station: f64,
     /// To the left of the reference line.
     pub lateral: f64,

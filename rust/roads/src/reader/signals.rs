@@ -37,7 +37,6 @@ fn signal(element: Element, length: f64) -> Result<SignalModel, Error> {
         id: element.name("id")?,
         name: element.label("name"),
         code: element.label("type"),
-        subtype: element.label("subtype"),
         station: station(element, length)?,
         lateral: metres("t")?,
         height: metres("zOffset")?,

@@ -20,9 +20,6 @@ const MAX_LOOKS: usize = 50_000_000;
 pub type CrosswalkIndex = u32;
 
 /// A crosswalk as it is painted, CARLA coordinates.
-///
-/// libcarla's `get_crosswalks` gives the same outline with v mirrored and 1 m longer at both
-/// ends of u.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Crosswalk {
     /// OpenDRIVE object id; may be empty.
@@ -70,8 +67,10 @@ pub(super) fn bake(
 fn place(road: &RoadModel, crosswalk: &CrosswalkModel) -> Crosswalk {
     let frame = road.plan.at(crosswalk.station);
     let (sin, cos) = libm::sincos(frame.heading);
-    let x = frame.x - sin * crosswalk.lateral;
-    let y = frame.y + cos * crosswalk.lateral;
+    // From the centre lane, as libcarla has it; the standard measures from the reference line.
+    let lateral = crosswalk.lateral + road.lane_offset.at(crosswalk.station).value;
+    let x = frame.x - sin * lateral;
+    let y = frame.y + cos * lateral;
     let z = road.elevation.at(crosswalk.station).value + crosswalk.height;
     let (turn_sin, turn_cos) = libm::sincos(frame.heading + crosswalk.heading);
     let point = |[u, v, w]: [f64; 3]| {

@@ -52,10 +52,10 @@ pub(crate) const NO_JUNCTION: JunctionIndex = JunctionIndex::MAX;
 /// Bakes the rules of a map whose lanes are linked.
 pub(crate) fn bake(model: &MapModel, baked: &mut Baked, grid: &Grid) -> Result<Rules, Error> {
     let (junctions, junction_of, lanes_of) = junction::bake(model, baked);
-    let (signals, groups) = signal::bake(model, &junctions);
+    let (mut signals, groups) = signal::bake(model, &junctions);
     let conflicts = conflict::bake(baked, &lanes_of)?;
     let (crosswalks, crossings) = crosswalk::bake(model, baked, grid)?;
-    let stop_lines = stop_line::bake(model, baked, &signals, &crossings);
+    let stop_lines = stop_line::bake(model, baked, &mut signals, &crossings);
     let approaches = junction::approaches(baked, &junction_of, junctions.len());
     let limits = limit::bake(model, baked, &signals);
     let numbered = (0..).zip(lanes_of);

@@ -72,6 +72,8 @@ pub struct Signal {
     pub pose: Pose,
     /// The limit of a speed sign, metres per second.
     pub speed_limit_mps: Option<f32>,
+    /// Whether a light, stop or yield sign is valid for some driving lane, here or by reference.
+    pub governs: bool,
     /// Of a light: its group in [`RoadMap::light_groups`](crate::RoadMap::light_groups).
     pub group: Option<u32>,
     /// Of a light: its phase within the group.
@@ -137,6 +139,7 @@ fn place(road: &RoadModel, signal: &SignalModel) -> Signal {
         speed_limit_mps: limit
             .filter(|_| kind == SignalKind::SpeedLimit)
             .map(|value| (value * factor) as f32),
+        governs: false,
         group: None,
         phase: 0,
     }

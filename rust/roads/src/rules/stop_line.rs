@@ -87,7 +87,7 @@ type Drafts = BTreeMap<(LaneIndex, Option<LaneIndex>), Draft>;
 pub(super) fn bake(
     model: &MapModel,
     baked: &Baked,
-    signals: &[Signal],
+    signals: &mut [Signal],
     crossings: &Rows<Crossing>,
 ) -> Rows<StopLine> {
     let drafts = drafts(model, baked, signals);
@@ -143,16 +143,16 @@ fn before_crosswalks(line_m: f32, crossings: &[Crossing]) -> f32 {
     })
 }
 
-fn drafts(model: &MapModel, baked: &Baked, signals: &[Signal]) -> Drafts {
-    let index_of: BTreeMap<&str, SignalIndex> =
-        signals.iter().map(|signal| &*signal.id).zip(0..).collect();
+fn drafts(model: &MapModel, baked: &Baked, signals: &mut [Signal]) -> Drafts {
+    let index_of: BTreeMap<Box<str>, SignalIndex> =
+        signals.iter().map(|signal| signal.id.clone()).zip(0..).collect();
     let mut drafts = Drafts::new();
     for (position, road) in model.roads.iter().enumerate() {
         for scope in &road.scopes {
-            let Some(index) = index_of.get(&*scope.signal) else {
+            let Some(index) = index_of.get(&scope.signal) else {
                 continue;
             };
-            let signal = &signals[*index as usize];
+            let signal = &mut signals[*index as usize];
             let rule = match signal.kind {
                 SignalKind::Light => RightOfWay::Light,
                 SignalKind::Stop => RightOfWay::Stop,
@@ -169,6 +169,7 @@ fn drafts(model: &MapModel, baked: &Baked, signals: &[Signal]) -> Drafts {
                 if let Some(lane) = baked.lane_at(model, position, number, lane_id)
                     && baked.is_driving(lane)
                 {
+                    signal.governs = true;
                     let offset = scope.station - road.sections[number].start;
                     let s_m = along(baked.samples(lane), offset as f32);
                     apply(baked, lane, Draft { rule, light, s_m }, &mut drafts);
@@ -180,15 +181,16 @@ fn drafts(model: &MapModel, baked: &Baked, signals: &[Signal]) -> Drafts {
 }
 
 /// The lane ids of a section that a signal governs. Without `<validity>` those of its
-/// orientation, by the standard: with the road for "+", against it for "-".
+/// orientation, as libcarla reads it: positive lanes for "+", negative ones for "-". The standard
+/// means the opposite, but CARLA's own towns are written that way.
 pub(super) fn lanes_of(road: &RoadModel, section: usize, scope: &Scope) -> Vec<i32> {
     let is_governed = |id: i32| match &scope.lanes {
         Some(ranges) => ranges
             .iter()
             .any(|(one, other)| (*one.min(other)..=*one.max(other)).contains(&id)),
         None => match scope.orientation {
-            Orientation::Positive => id < 0,
-            Orientation::Negative => id > 0,
+            Orientation::Positive => id > 0,
+            Orientation::Negative => id < 0,
             Orientation::Both => true,
         },
     };
