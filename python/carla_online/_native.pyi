@@ -47,6 +47,276 @@ def write_road(
         ValueError: A segment has none or more than three numbers.
     """
 
+def write_map(
+    kind: str,
+    *,
+    seed: int = 0,
+    length_m: float | None = None,
+    lanes: int | None = None,
+    lane_width_m: float | None = None,
+    speed_limit_mps: float | None = None,
+    control: str | None = None,
+    light_plan: str | None = None,
+    crosswalks: bool | None = None,
+    columns: int | None = None,
+    rows: int | None = None,
+    block_m: float | None = None,
+) -> str:
+    """Write a map of a kind as OpenDRIVE; the same arguments give the same text.
+
+    Args:
+        kind: "straight", "curve" (two-way streets), "highway" (one-way, with shoulders), "t_junction", "four_way", or
+            "grid" (a town of blocks in which every street leads somewhere).
+        seed: Draws what the other arguments leave open: exact lengths (never round), bends, mixed control.
+        length_m: Of the road, or of each arm of a junction. Not for a grid.
+        lanes: Driving lanes in each direction (1 to 3 at junctions); of a highway in its one direction.
+        lane_width_m: 3.5 by default.
+        speed_limit_mps: 50 km/h by default, 120 km/h on a highway.
+        control: Who goes first at junctions: "lights" (default), "stop" (four-way: all arms; T: the stem), "yield"
+            (four-way: the street along y; T: the stem), "uncontrolled", or "mixed" (lights or stop, drawn).
+        light_plan: "opposite" (default; both arms of a street are green together), or "approach" (one arm after the
+            other, as in CARLA's towns).
+        crosswalks: Whether junctions have crosswalks on all arms; they do by default.
+        columns: Blocks of a grid along x, 1 to 20 (default 3).
+        rows: Blocks of a grid along y, 1 to 20 (default 3).
+        block_m: From street to street of a grid (default 90).
+
+    Raises:
+        MapError: A value is out of range, or the kind doesn't have the argument.
+        ValueError: A name is unknown.
+    """
+
+def examine_map(text: str) -> list[MapFinding]:
+    """Look over OpenDRIVE text of any kind for what is wrong, or would surprise in CARLA 0.9.16.
+
+    Returns:
+        One entry for each rule that found something, the worst first; empty for a healthy map. Never raises.
+    """
+
+@final
+class MapFinding:
+    """What one rule of the doctor found in a map."""
+
+    @property
+    def rule(self) -> str:
+        """A short name, the same in every version."""
+    @property
+    def severity(self) -> str:
+        """Either "fault", "warning" or "note"."""
+    @property
+    def count(self) -> int:
+        """How many places there are."""
+    @property
+    def place(self) -> str:
+        """The first of them."""
+    @property
+    def message(self) -> str: ...
+    @property
+    def cure(self) -> str: ...
+
+@final
+class Signal:
+    """A traffic light or sign; indices of signals are positions in `RoadMap.signals()`."""
+
+    @property
+    def id(self) -> str:
+        """OpenDRIVE signal id, as carried by CARLA's landmarks."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def code(self) -> str:
+        """OpenDRIVE type, such as "1000001"."""
+    @property
+    def kind(self) -> str:
+        """Either "light", "stop", "yield", "speed limit" or "other"."""
+    @property
+    def road_id(self) -> int: ...
+    @property
+    def station_m(self) -> float: ...
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def z(self) -> float: ...
+    @property
+    def yaw_rad(self) -> float: ...
+    @property
+    def speed_limit_mps(self) -> float | None: ...
+    @property
+    def governs(self) -> bool:
+        """Whether a light, stop or yield sign is valid for some driving lane."""
+    @property
+    def group(self) -> int | None:
+        """Of a light: position in `RoadMap.light_groups()`."""
+    @property
+    def phase(self) -> int:
+        """Of a light: its phase in the group."""
+
+@final
+class LightGroup:
+    """Lights whose phases take turns: one phase at most is green or yellow at any time."""
+
+    @property
+    def junction(self) -> int | None:
+        """Position in `RoadMap.junctions()`."""
+    @property
+    def controllers(self) -> list[str]:
+        """OpenDRIVE controller ids, one for each phase."""
+    @property
+    def phases(self) -> list[list[int]]:
+        """Signals of each phase."""
+
+@final
+class StopLine:
+    """A line on an approach lane, for one way on from there."""
+
+    @property
+    def s_m(self) -> float:
+        """Where the front of a vehicle has to stay behind, metres along the lane."""
+    @property
+    def onto(self) -> int | None:
+        """The junction lane that it is the way to; None binds everybody."""
+    @property
+    def rule(self) -> str:
+        """Either "uncontrolled", "yield", "stop" or "light"."""
+    @property
+    def signal(self) -> int | None:
+        """The light, where the rule is one."""
+    @property
+    def group(self) -> int | None: ...
+    @property
+    def phase(self) -> int | None: ...
+    @property
+    def turn(self) -> str:
+        """CARLA's name of the RoadOption: "LEFT", "RIGHT", "STRAIGHT"; "LANEFOLLOW" without junction."""
+
+@final
+class Junction:
+    """A junction; indices of junctions are positions in `RoadMap.junctions()`."""
+
+    @property
+    def id(self) -> int:
+        """OpenDRIVE junction id."""
+    @property
+    def centre(self) -> tuple[float, float, float]: ...
+    @property
+    def radius_m(self) -> float: ...
+    @property
+    def lanes(self) -> list[int]:
+        """Its driving lanes."""
+    @property
+    def approaches(self) -> list[int]:
+        """The driving lanes that lead into it."""
+
+@final
+class Conflict:
+    """One contiguous stretch on which two lanes of a junction are too near to each other for two cars."""
+
+    @property
+    def other(self) -> int: ...
+    @property
+    def kind(self) -> str:
+        """Either "cross", "merge" or "diverge"."""
+    @property
+    def own_m(self) -> tuple[float, float]: ...
+    @property
+    def other_m(self) -> tuple[float, float]: ...
+
+@final
+class Crosswalk:
+    """A crosswalk as it is painted; indices of crosswalks are positions in `RoadMap.crosswalks()`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def road_id(self) -> int: ...
+    @property
+    def polygon(self) -> list[tuple[float, float, float]]:
+        """Corners, not closed."""
+    @property
+    def walk(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """The line that people walk, from kerb to kerb."""
+
+@final
+class Crossing:
+    """A stretch of a lane that a crosswalk covers."""
+
+    @property
+    def crosswalk(self) -> int: ...
+    @property
+    def from_m(self) -> float: ...
+    @property
+    def to_m(self) -> float: ...
+
+@final
+class RoutePiece:
+    """A stretch of one lane with one RoadOption."""
+
+    @property
+    def lane(self) -> int:
+        """The lane; of a lane change the one changed to."""
+    @property
+    def from_m(self) -> float: ...
+    @property
+    def to_m(self) -> float: ...
+    @property
+    def station_m(self) -> float:
+        """Metres along the route to its beginning."""
+    @property
+    def option(self) -> str:
+        """CARLA's name of the RoadOption."""
+    @property
+    def left_lane(self) -> int | None:
+        """The lane that a lane change leaves."""
+
+@final
+class RoutePoint:
+    """A point of a route; during a lane change between the two lanes' centres."""
+
+    @property
+    def lane(self) -> int: ...
+    @property
+    def s_m(self) -> float: ...
+    @property
+    def station_m(self) -> float: ...
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def z(self) -> float: ...
+    @property
+    def yaw_rad(self) -> float: ...
+    @property
+    def option(self) -> str: ...
+
+@final
+class Route:
+    """A route over the lanes of one map."""
+
+    @property
+    def length_m(self) -> float: ...
+    @property
+    def pieces(self) -> list[RoutePiece]: ...
+
+@final
+class SpawnPoint:
+    """A place on a lane, and the pose above it."""
+
+    @property
+    def lane(self) -> int: ...
+    @property
+    def s_m(self) -> float: ...
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def z(self) -> float: ...
+    @property
+    def yaw_rad(self) -> float: ...
+
 @final
 class Lane:
     """One lane of one lane section, a node of the lane graph; lanes are named by their index in `RoadMap.lanes()`."""
@@ -171,6 +441,23 @@ class RoadMap:
             MapError: The text isn't acceptable XML, has numbers missing or out of range, refers to what doesn't
                 exist, exceeds a limit, or has no driving lane.
         """
+    @staticmethod
+    def from_kind(
+        kind: str,
+        *,
+        seed: int = 0,
+        length_m: float | None = None,
+        lanes: int | None = None,
+        lane_width_m: float | None = None,
+        speed_limit_mps: float | None = None,
+        control: str | None = None,
+        light_plan: str | None = None,
+        crosswalks: bool | None = None,
+        columns: int | None = None,
+        rows: int | None = None,
+        block_m: float | None = None,
+    ) -> RoadMap:
+        """Write a map of a kind and read it; arguments and errors are those of `write_map`."""
     @property
     def xodr(self) -> str:
         """The text that the map was read from."""
@@ -203,6 +490,42 @@ class RoadMap:
         """Measure from the lane's centre to the left and right edge of the driving surface of its direction."""
     def markings(self, lane: int, s_m: float) -> Markings:
         """Give the marks on both edges of a lane at a distance from its start."""
+    def speed_limit_mps(self, lane: int, s_m: float) -> float:
+        """Give the limit at a place: of the last sign passed on the road, else of the lane, the road, or 13.9."""
+    def signals(self) -> list[Signal]:
+        """All traffic lights and signs, in the order of the file."""
+    def light_groups(self) -> list[LightGroup]:
+        """Groups of lights whose phases take turns."""
+    def junctions(self) -> list[Junction]:
+        """All junctions, in ascending order of ids."""
+    def junction_of(self, lane: int) -> int | None:
+        """Give the position in `junctions()` of the junction that a lane belongs to."""
+    def conflicts(self, lane: int) -> list[Conflict]:
+        """Give the stretches on which other lanes of the same junction come too near, by lane."""
+    def stop_lines(self, lane: int) -> list[StopLine]:
+        """Give the lines at the end of an approach lane, one for each way into the junction."""
+    def crosswalks(self) -> list[Crosswalk]:
+        """All crosswalks, in the order of the file."""
+    def crossings(self, lane: int) -> list[Crossing]:
+        """Give the stretches of a driving lane that crosswalks cover, in driving order."""
+    def plan_route(self, origin: tuple[int, float], destination: tuple[int, float]) -> Route | None:
+        """Plan the shortest way between two places `(lane, s_m)`, with permitted lane changes.
+
+        A lane change counts 10 m more. Options follow CARLA's `GlobalRoutePlanner`.
+
+        Returns:
+            The route; None where no way leads there or a lane isn't driven on.
+        """
+    def route_points(self, route: Route, step_m: float) -> list[RoutePoint]:
+        """Give the points of a route at multiples of `step_m` (at least 0.1) and its end.
+
+        Raises:
+            ValueError: The route was planned on another map.
+        """
+    def entry_spawn_points(self) -> list[SpawnPoint]:
+        """Give the spawn points of CARLA's server for a world of OpenDRIVE text: at road entries, 3 m up."""
+    def spawn_points(self, spacing_m: float) -> list[SpawnPoint]:
+        """Give spawn points on all lanes outside junctions and crosswalks, `spacing_m` (at least 5) apart, 0.5 m up."""
     def polylines(self, step_m: float) -> list[Polyline]:
         """Give lane edges with their marks and centres of driving lanes, points at most `step_m` apart."""
 

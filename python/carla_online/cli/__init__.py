@@ -17,6 +17,7 @@ carla-online: online reinforcement learning for driving policies in CARLA
   carla-online report RUN                 write RUN/report.html
   carla-online configs                    list the shipped configurations
   carla-online serve [options]            serve CARLA 0.9.16's protocol to the unmodified client, without a GPU
+  carla-online doctor map FILE            look over an OpenDRIVE map before it reaches CARLA
 
 Start here:
   carla-online train sac_straight --seed 3
@@ -82,4 +83,8 @@ def _command(name: str) -> Callable[[list[str]], int]:
         from carla_online.cli.serve import serve
 
         return serve
-    raise ConfigError(f"there is no command {name!r}. Commands: train, evaluate, report, configs, serve.")
+    if name == "doctor":
+        from carla_online.cli.doctor import doctor
+
+        return doctor
+    raise ConfigError(f"there is no command {name!r}. Commands: train, evaluate, report, configs, serve, doctor.")

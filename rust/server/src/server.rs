@@ -32,7 +32,7 @@ impl Default for Options {
         Self {
             host: "127.0.0.1".into(),
             port: 2000,
-            map: "Straight".into(),
+            map: "GridTown".into(),
             maps: None,
             aliases: Vec::new(),
             faults: Vec::new(),

@@ -1,5 +1,6 @@
 //! The maps that are served: our own by name, a directory of files, aliases, and whatever a client sends.
 
+pub mod furniture;
 mod solids;
 mod spawn_points;
 
@@ -8,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carla_online_roads::{RoadMap, RoadSpec, Segment};
+use carla_online_roads::{MapKind, MapSpec, RoadMap};
 use carla_online_world::stage::contact::Solid;
 use carla_online_world::stage::pose::Transform;
 
@@ -18,7 +19,6 @@ use crate::error::Error;
 pub const SENT_MAP: &str = "OpenDriveMap";
 /// Files larger than this aren't read.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-const OWN_MAPS: [&str; 2] = ["Highway", "Straight"];
 /// CARLA's towns exist twice: the second has layers that can be hidden.
 const LAYERED: &str = "_Opt";
 
@@ -31,6 +31,8 @@ pub struct LoadedMap {
     pub roads: Arc<RoadMap>,
     /// Where vehicles may be put.
     pub spawn_points: Vec<Transform>,
+    /// Traffic lights and signs.
+    pub fixtures: Vec<furniture::Fixture>,
     /// Buildings and walls.
     pub solids: Arc<[Solid]>,
 }
@@ -62,7 +64,7 @@ impl Library {
     /// A directory that can't be listed, or an alias of a map that isn't there.
     pub fn new(directory: Option<&Path>, aliases: &[(String, String)]) -> Result<Self, Error> {
         let mut sources: BTreeMap<String, Source> =
-            OWN_MAPS.iter().map(|name| ((*name).to_owned(), Source::Own(name))).collect();
+            OWN_MAPS.iter().map(|own| (own.0.to_owned(), Source::Own(own.0))).collect();
         if let Some(directory) = directory {
             let fault = |source| Error::Maps { path: directory.to_owned(), source };
             for entry in fs::read_dir(directory).map_err(fault)? {
@@ -149,7 +151,8 @@ impl Source {
         };
         Ok(LoadedMap {
             name: name.to_owned(),
-            spawn_points: spawn_points::find(&roads),
+            spawn_points: spawn_points::find(&roads, matches!(self, Self::Text(_))),
+            fixtures: furniture::find(&roads),
             roads: Arc::new(roads),
             solids: solids.into(),
         })
@@ -164,30 +167,24 @@ fn read_file(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(fault)
 }
 
+/// Our own maps: name, kind, seed.
+const OWN_MAPS: [(&str, MapKind, u64); 5] = [
+    ("FourWay", MapKind::FourWay, 0),
+    ("GridTown", MapKind::Grid, 0),
+    ("Highway", MapKind::Highway, 0),
+    ("Straight", MapKind::Straight, 0),
+    ("TJunction", MapKind::TJunction, 0),
+];
+/// Of the straight road: tests drive far.
+const STRAIGHT_M: f64 = 800.37;
+
 fn own_map(name: &'static str) -> Result<String, Error> {
-    let line = |length_m| Segment::Line { length_m };
-    let spec = match name {
-        "Straight" => RoadSpec {
-            lanes_forward: 2,
-            lanes_backward: 2,
-            shoulder_width_m: 2.0,
-            segments: vec![line(800.37)],
-            ..RoadSpec::default()
-        },
-        _ => RoadSpec {
-            lanes_forward: 3,
-            shoulder_width_m: 3.0,
-            speed_limit_mps: 90.0 / 3.6,
-            segments: vec![
-                line(400.37),
-                Segment::Spiral { length_m: 60.0, curvature_start_per_m: 0.0, curvature_end_per_m: 0.004 },
-                Segment::Arc { length_m: 250.0, curvature_per_m: 0.004 },
-                Segment::Spiral { length_m: 60.0, curvature_start_per_m: 0.004, curvature_end_per_m: 0.0 },
-                line(500.41),
-            ],
-            ..RoadSpec::default()
-        },
-    };
+    // Sources are made from this list alone.
+    let (_, kind, seed) = OWN_MAPS.into_iter().find(|own| own.0 == name).unwrap_or(OWN_MAPS[0]);
+    let mut spec = MapSpec::new(kind, seed);
+    if kind == MapKind::Straight {
+        (spec.length_m, spec.lanes) = (Some(STRAIGHT_M), Some(2));
+    }
     spec.to_xodr().map_err(|source| Error::Map { name: name.to_owned(), source })
 }
 
@@ -225,9 +222,9 @@ mod tests {
 
     #[test]
     fn our_maps_load_with_spawn_points_on_lanes() {
-        for name in OWN_MAPS {
+        for (name, _, _) in OWN_MAPS {
             let map = Source::Own(name).load(name).unwrap();
-            assert!(map.spawn_points.len() >= 20, "{name}: {}", map.spawn_points.len());
+            assert!(map.spawn_points.len() >= 8, "{name}: {}", map.spawn_points.len());
             for point in &map.spawn_points {
                 let [x, y, z] = point.location;
                 let place = map.roads.locate(x, y, z, None).unwrap();

@@ -59,6 +59,8 @@ pub struct Session {
     readings: Vec<Reading>,
 }
 
+const LIGHT_TAGS: &[u8] = &[7];
+const SIGN_TAGS: &[u8] = &[8];
 /// Weather of a new episode: a clear noon.
 const CLEAR_NOON: [f32; 14] =
     [5.0, 0.0, 0.0, 10.0, -1.0, 45.0, 2.0, 0.75, 0.1, 0.0, 1.0, 0.03, 0.0331, 0.0];
@@ -114,6 +116,15 @@ impl Session {
             self.spectator = id;
             let description = Description::named("spectator");
             self.records.insert(id, Record { description, ..Record::default() });
+        }
+        let map = Arc::clone(&self.map);
+        for fixture in &map.fixtures {
+            // Only a map with more lights than a stage takes loses some.
+            if let Ok(id) = self.stage.spawn(fixture.pose, None, fixture.trigger, fixture.body.clone()) {
+                let tags = if matches!(fixture.body, Body::Light(_)) { LIGHT_TAGS } else { SIGN_TAGS };
+                let description = Description::named(&fixture.id);
+                self.records.insert(id, Record { description, tags, stream: 0 });
+            }
         }
     }
 

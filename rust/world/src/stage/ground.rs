@@ -43,7 +43,7 @@ impl Footing {
             },
             |place| Ground {
                 z: map.sample(place.lane, place.s_m).pose.z,
-                speed_limit_mps: map.lanes()[place.lane as usize].speed_limit_mps,
+                speed_limit_mps: map.speed_limit_mps(place.lane, place.s_m),
             },
         )
     }
