@@ -69,10 +69,10 @@ def test_a_car_before_the_line_is_at_its_light_and_sees_its_colour(junction):
     assert not car.is_at_traffic_light()
 
 
-def test_twenty_vehicles_under_traffic_manager_keep_driving_and_stop_at_red(client):
+def test_twenty_vehicles_under_traffic_manager_keep_driving_and_stop_at_red(server, client):
     world = client.load_world("GridTown")
     world.apply_settings(carla.WorldSettings(synchronous_mode=True, fixed_delta_seconds=0.05))
-    manager = client.get_trafficmanager(0)
+    manager = client.get_trafficmanager(server.port + 2)
     manager.set_synchronous_mode(True)
     manager.set_random_device_seed(3)
     blueprint = world.get_blueprint_library().find("vehicle.tesla.model3")

@@ -13,7 +13,9 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let class = match error {
             Error::Map { .. } | Error::Solids { .. } => ErrorClass::Map,
-            Error::Maps { .. } | Error::UnknownMap { .. } | Error::Fault { .. } => ErrorClass::Config,
+            Error::Maps { .. } | Error::UnknownMap { .. } | Error::Fault { .. } => {
+                ErrorClass::Config
+            }
             _ => ErrorClass::Simulator,
         };
         Self::new(class, error.to_string())
@@ -52,9 +54,21 @@ impl ServerThreads {
         faults: Vec<String>,
     ) -> PyResult<Self> {
         let map = map.unwrap_or_else(|| Options::default().map);
-        let options = Options { host, port, map, maps, aliases, faults };
-        let server = py.detach(|| server::Server::start(&options)).map_err(Fault::from)?;
-        Ok(Self { port: server.port(), server: Mutex::new(server) })
+        let options = Options {
+            host,
+            port,
+            map,
+            maps,
+            aliases,
+            faults,
+        };
+        let server = py
+            .detach(|| server::Server::start(&options))
+            .map_err(Fault::from)?;
+        Ok(Self {
+            port: server.port(),
+            server: Mutex::new(server),
+        })
     }
 
     #[getter]
@@ -81,5 +95,7 @@ impl ServerThreads {
 
 #[pyfunction]
 fn server_calls() -> Vec<(&'static str, bool)> {
-    server::calls().map(|(name, service)| (name, service == server::Service::Served)).collect()
+    server::calls()
+        .map(|(name, service)| (name, service == server::Service::Served))
+        .collect()
 }

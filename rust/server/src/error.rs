@@ -8,7 +8,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A port is taken, or the host isn't ours.
-    #[error("can't listen on {host} port {port} and the one behind it: {source}; choose another --port or --host")]
+    #[error(
+        "can't listen on {host} port {port} and the one behind it: {source}; choose another --port or --host"
+    )]
     Listen {
         /// The host asked for.
         host: String,

@@ -39,13 +39,19 @@ impl Faults {
     ///
     /// A text that isn't one.
     pub fn add(&mut self, text: &str) -> Result<(), Error> {
-        let fault = || Error::Fault { text: text.chars().take(100).collect() };
+        let fault = || Error::Fault {
+            text: text.chars().take(100).collect(),
+        };
         if text == "none" {
             *self = Self::default();
             return Ok(());
         }
         let (name, number) = text.split_once('=').ok_or_else(fault)?;
-        let number: u64 = number.parse().ok().filter(|number| *number > 0).ok_or_else(fault)?;
+        let number: u64 = number
+            .parse()
+            .ok()
+            .filter(|number| *number > 0)
+            .ok_or_else(fault)?;
         match name {
             "hang-at" => self.hang_at = Some(number),
             "crash-at" => self.crash_at = Some(number),
@@ -71,13 +77,15 @@ impl Faults {
     /// Whether the next sensor message gets lost.
     pub fn loses_message(&mut self) -> bool {
         self.sensor_messages += 1;
-        self.drop_sensor.is_some_and(|every| self.sensor_messages % every == 0)
+        self.drop_sensor
+            .is_some_and(|every| self.sensor_messages % every == 0)
     }
 
     /// Whether the next spawn is refused.
     pub fn refuses_spawn(&mut self) -> bool {
         self.spawns += 1;
-        self.refuse_spawn.is_some_and(|every| self.spawns % every == 0)
+        self.refuse_spawn
+            .is_some_and(|every| self.spawns % every == 0)
     }
 }
 
@@ -90,8 +98,14 @@ mod tests {
         let mut faults = Faults::default();
         faults.add("hang-at=5").unwrap();
         faults.add("refuse-spawn=3").unwrap();
-        assert_eq!((faults.tick(4), faults.tick(5), faults.tick(6)), (Tick::Normal, Tick::Hang, Tick::Hang));
-        assert_eq!([0; 6].map(|_: i32| faults.refuses_spawn()), [false, false, true, false, false, true]);
+        assert_eq!(
+            (faults.tick(4), faults.tick(5), faults.tick(6)),
+            (Tick::Normal, Tick::Hang, Tick::Hang)
+        );
+        assert_eq!(
+            [0; 6].map(|_: i32| faults.refuses_spawn()),
+            [false, false, true, false, false, true]
+        );
         assert!(!faults.loses_message());
         faults.add("none").unwrap();
         assert_eq!(faults, Faults::default());

@@ -59,19 +59,26 @@ impl Server {
     /// Ports that are taken, maps that aren't there or can't be read, faults that don't exist.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let mut faults = Faults::default();
-        options.faults.iter().try_for_each(|fault| faults.add(fault))?;
+        options
+            .faults
+            .iter()
+            .try_for_each(|fault| faults.add(fault))?;
         let library = Library::new(options.maps.as_deref(), &options.aliases)?;
         let name = short_name(&options.map).to_owned();
         let source = library
             .find(&name)
-            .ok_or_else(|| Error::UnknownMap { name: options.map.clone(), known: library.names() })?
+            .ok_or_else(|| Error::UnknownMap {
+                name: options.map.clone(),
+                known: library.names(),
+            })?
             .clone();
         let map = Arc::new(source.load(&source.key())?);
-        let listeners = net::listen(&options.host, options.port).map_err(|source| Error::Listen {
-            host: options.host.clone(),
-            port: options.port,
-            source,
-        })?;
+        let listeners =
+            net::listen(&options.host, options.port).map_err(|source| Error::Listen {
+                host: options.host.clone(),
+                port: options.port,
+                source,
+            })?;
         let port = listeners.port;
         let (poll, inbox) = PollThread::start(listeners).map_err(Error::Thread)?;
         let journal = Journal::default();
@@ -91,7 +98,13 @@ impl Server {
                 stopper.stop();
             })
             .map_err(Error::Thread)?;
-        Ok(Self { port, inbox, journal, world: Some(world), poll: Some(poll) })
+        Ok(Self {
+            port,
+            inbox,
+            journal,
+            world: Some(world),
+            poll: Some(poll),
+        })
     }
 
     /// The port of the calls.
@@ -106,7 +119,9 @@ impl Server {
 
     /// Whether it serves. It ends by itself only if one of its threads has failed.
     pub fn is_running(&self) -> bool {
-        self.world.as_ref().is_some_and(|world| !world.is_finished())
+        self.world
+            .as_ref()
+            .is_some_and(|world| !world.is_finished())
     }
 
     /// Closes all connections and frees the ports.

@@ -12,7 +12,11 @@ fn list() -> String {
          nothing of the kind; no script fails for it. A name that isn't here is an error of the call.\n\n| call | answer |\n|---|---|\n",
     );
     for (name, service) in calls() {
-        let answer = if service == Service::Served { "served" } else { "neutral" };
+        let answer = if service == Service::Served {
+            "served"
+        } else {
+            "neutral"
+        };
         let _ = writeln!(text, "| `{name}` | {answer} |");
     }
     text

@@ -41,19 +41,35 @@ pub struct Attribute {
 
 impl Attribute {
     fn new(id: &'static str, kind: AttributeKind, default: impl Into<String>) -> Self {
-        Self { id, kind, default: default.into(), recommended: Vec::new(), is_modifiable: true }
+        Self {
+            id,
+            kind,
+            default: default.into(),
+            recommended: Vec::new(),
+            is_modifiable: true,
+        }
     }
 
     fn fixed(id: &'static str, kind: AttributeKind, value: impl Into<String>) -> Self {
-        Self { is_modifiable: false, ..Self::new(id, kind, value) }
+        Self {
+            is_modifiable: false,
+            ..Self::new(id, kind, value)
+        }
     }
 
     fn recommending(self, values: &[&str]) -> Self {
-        Self { recommended: values.iter().map(|value| (*value).to_owned()).collect(), ..self }
+        Self {
+            recommended: values.iter().map(|value| (*value).to_owned()).collect(),
+            ..self
+        }
     }
 
     fn role() -> Self {
-        Self::new("role_name", AttributeKind::Text, "default").recommending(&["autopilot", "scenario", "ego_vehicle"])
+        Self::new("role_name", AttributeKind::Text, "default").recommending(&[
+            "autopilot",
+            "scenario",
+            "ego_vehicle",
+        ])
     }
 
     fn write(&self, out: &mut Packer) {
@@ -105,7 +121,12 @@ pub struct Prototype {
 
 impl Blueprint {
     fn new(id: impl Into<String>, product: Product, attributes: Vec<Attribute>) -> Self {
-        Self { uid: 0, id: id.into(), attributes, product }
+        Self {
+            uid: 0,
+            id: id.into(),
+            attributes,
+            product,
+        }
     }
 
     fn write(&self, out: &mut Packer) {
@@ -114,26 +135,36 @@ impl Blueprint {
         out.text(&self.id);
         out.text(&self.id.replace('.', ","));
         out.array(self.attributes.len());
-        self.attributes.iter().for_each(|attribute| attribute.write(out));
+        self.attributes
+            .iter()
+            .for_each(|attribute| attribute.write(out));
     }
 
     /// The asked-for values where they may be chosen, the blueprint's own otherwise.
     fn complete(&self, asked: &Description) -> Description {
         let attributes = self.attributes.iter().map(|attribute| {
-            let chosen = asked.attribute(attribute.id).filter(|_| attribute.is_modifiable);
+            let chosen = asked
+                .attribute(attribute.id)
+                .filter(|_| attribute.is_modifiable);
             AttributeValue {
                 id: attribute.id.to_owned(),
                 kind: attribute.kind as u8,
                 value: chosen.unwrap_or(&attribute.default).to_owned(),
             }
         });
-        Description { uid: self.uid, id: self.id.clone(), attributes: attributes.collect() }
+        Description {
+            uid: self.uid,
+            id: self.id.clone(),
+            attributes: attributes.collect(),
+        }
     }
 }
 
 /// A number of a description; `default` if it is missing or isn't one.
 fn number(description: &Description, id: &str, default: f32) -> f32 {
-    let value = description.attribute(id).and_then(|value| value.parse::<f32>().ok());
+    let value = description
+        .attribute(id)
+        .and_then(|value| value.parse::<f32>().ok());
     value.filter(|value| value.is_finite()).unwrap_or(default)
 }
 
@@ -149,8 +180,12 @@ impl Default for Blueprints {
         all.extend(walkers::blueprints());
         all.extend(props::blueprints());
         all.extend(sensors::blueprints());
-        let numbered = (1..).zip(all).map(|(uid, blueprint)| (blueprint.id.clone(), Blueprint { uid, ..blueprint }));
-        Self { by_id: numbered.collect() }
+        let numbered = (1..)
+            .zip(all)
+            .map(|(uid, blueprint)| (blueprint.id.clone(), Blueprint { uid, ..blueprint }));
+        Self {
+            by_id: numbered.collect(),
+        }
     }
 }
 
@@ -158,7 +193,9 @@ impl Blueprints {
     /// Writes every definition.
     pub fn write(&self, out: &mut Packer) {
         out.array(self.by_id.len());
-        self.by_id.values().for_each(|blueprint| blueprint.write(out));
+        self.by_id
+            .values()
+            .for_each(|blueprint| blueprint.write(out));
     }
 
     /// What a description asks for; none if there is no such blueprint.
@@ -170,10 +207,20 @@ impl Blueprints {
                 let is_sticky = description.attribute("sticky_control") != Some("false");
                 let [_, width, height] = model.half_m.map(|half| 2.0 * half);
                 let vehicle = Vehicle::new(model.physics(), width, height, is_sticky);
-                (model.bounds(), Body::Vehicle(Box::new(vehicle)), model.tags())
+                (
+                    model.bounds(),
+                    Body::Vehicle(Box::new(vehicle)),
+                    model.tags(),
+                )
             }
             Product::Walker => (walkers::BOUNDS, Body::Walker(Walker::default()), &[12]),
-            Product::Prop(bounds, is_solid) => (*bounds, Body::Prop { is_solid: *is_solid }, &[20]),
+            Product::Prop(bounds, is_solid) => (
+                *bounds,
+                Body::Prop {
+                    is_solid: *is_solid,
+                },
+                &[20],
+            ),
             Product::FrictionVolume => {
                 let (bounds, friction) = props::friction_volume(&description);
                 (bounds, Body::FrictionVolume { friction }, &[])
@@ -185,7 +232,13 @@ impl Blueprints {
             Product::Controller => (Bounds::default(), Body::Other, &[]),
         };
         let is_sensor = matches!(blueprint.product, Product::Sensor);
-        Some(Prototype { description, bounds, body, tags, is_sensor })
+        Some(Prototype {
+            description,
+            bounds,
+            body,
+            tags,
+            is_sensor,
+        })
     }
 }
 
@@ -200,24 +253,46 @@ mod tests {
         for (id, blueprint) in &blueprints.by_id {
             assert_eq!(id.split('.').count(), 3, "{id}");
             let made = blueprints.make(&Description::named(id)).unwrap();
-            assert_eq!(made.description.attributes.len(), blueprint.attributes.len(), "{id}");
+            assert_eq!(
+                made.description.attributes.len(),
+                blueprint.attributes.len(),
+                "{id}"
+            );
             if let Body::Vehicle(vehicle) = &made.body {
                 assert!(vehicle.physics().wheels.len() >= 4, "{id}");
             }
         }
-        assert!(blueprints.make(&Description::named("vehicle.no.such")).is_none());
+        assert!(
+            blueprints
+                .make(&Description::named("vehicle.no.such"))
+                .is_none()
+        );
     }
 
     #[test]
     fn fixed_attributes_stay_and_chosen_ones_are_kept() {
         let asked = Description {
-            attributes: [("role_name", "hero"), ("number_of_wheels", "17"), ("unknown", "x")]
-                .map(|(id, value)| AttributeValue { id: id.into(), kind: 4, value: value.into() })
-                .into(),
+            attributes: [
+                ("role_name", "hero"),
+                ("number_of_wheels", "17"),
+                ("unknown", "x"),
+            ]
+            .map(|(id, value)| AttributeValue {
+                id: id.into(),
+                kind: 4,
+                value: value.into(),
+            })
+            .into(),
             ..Description::named("vehicle.audi.tt")
         };
         let made = Blueprints::default().make(&asked).unwrap().description;
-        assert_eq!((made.attribute("role_name"), made.attribute("number_of_wheels")), (Some("hero"), Some("4")));
+        assert_eq!(
+            (
+                made.attribute("role_name"),
+                made.attribute("number_of_wheels")
+            ),
+            (Some("hero"), Some("4"))
+        );
         assert_eq!(made.attribute("unknown"), None);
     }
 }

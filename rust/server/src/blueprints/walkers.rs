@@ -6,7 +6,10 @@ use super::AttributeKind::{Boolean, Float, Integer, Text};
 use super::{Attribute, Blueprint, Product};
 
 /// The capsule of an adult; the actor's origin is its centre.
-pub const BOUNDS: Bounds = Bounds { center: [0.0; 3], half: [0.188, 0.188, 0.93] };
+pub const BOUNDS: Bounds = Bounds {
+    center: [0.0; 3],
+    half: [0.188, 0.188, 0.93],
+};
 const COUNT: u32 = 49;
 /// Later ids are the second generation of CARLA's characters.
 const FIRST_GENERATION: u32 = 14;
@@ -15,7 +18,11 @@ pub(super) fn blueprints() -> Vec<Blueprint> {
     let walker = |number: u32| {
         let generation = if number <= FIRST_GENERATION { "1" } else { "2" };
         let gender = if number % 2 == 0 { "female" } else { "male" };
-        let age = if (9..=14).contains(&number) { "child" } else { "adult" };
+        let age = if (9..=14).contains(&number) {
+            "child"
+        } else {
+            "adult"
+        };
         let attributes = vec![
             Attribute::role(),
             Attribute::new("is_invincible", Boolean, "true"),
@@ -26,8 +33,16 @@ pub(super) fn blueprints() -> Vec<Blueprint> {
             Attribute::fixed("age", Text, age),
             Attribute::fixed("generation", Integer, generation),
         ];
-        Blueprint::new(format!("walker.pedestrian.{number:04}"), Product::Walker, attributes)
+        Blueprint::new(
+            format!("walker.pedestrian.{number:04}"),
+            Product::Walker,
+            attributes,
+        )
     };
-    let controller = Blueprint::new("controller.ai.walker", Product::Controller, vec![Attribute::role()]);
+    let controller = Blueprint::new(
+        "controller.ai.walker",
+        Product::Controller,
+        vec![Attribute::role()],
+    );
     (1..=COUNT).map(walker).chain([controller]).collect()
 }

@@ -26,7 +26,9 @@ pub struct Fixture {
 pub fn find(roads: &RoadMap) -> Vec<Fixture> {
     let mut fixtures = Vec::new();
     for (group, members) in (0..).zip(roads.light_groups()) {
-        let lights = (0..).zip(&members.phases).flat_map(|(phase, part)| part.lights.iter().map(move |light| (phase, *light)));
+        let lights = (0..)
+            .zip(&members.phases)
+            .flat_map(|(phase, part)| part.lights.iter().map(move |light| (phase, *light)));
         for (pole, (phase, signal)) in (0..).zip(lights) {
             fixtures.push(light(roads, signal, group, phase, pole));
         }
@@ -39,7 +41,12 @@ fn light(roads: &RoadMap, index: SignalIndex, group: u32, phase: u32, pole: u32)
     let signal = &roads.signals()[index as usize];
     let boxes = stop_boxes(roads, index);
     // Scripts walk along a light's own x axis to find its lanes, so it looks across them.
-    let yaw_deg = boxes.first().map_or(signal.pose.yaw_rad.to_degrees(), |stop| stop.pose.rotation.yaw_deg) + 90.0;
+    let yaw_deg = boxes
+        .first()
+        .map_or(signal.pose.yaw_rad.to_degrees(), |stop| {
+            stop.pose.rotation.yaw_deg
+        })
+        + 90.0;
     let pose = Transform {
         location: [signal.pose.x, signal.pose.y, signal.pose.z],
         rotation: Rotation::level(yaw_deg),
@@ -58,7 +65,9 @@ fn light(roads: &RoadMap, index: SignalIndex, group: u32, phase: u32, pole: u32)
 fn stop_boxes(roads: &RoadMap, signal: SignalIndex) -> Vec<StopBox> {
     let mut boxes = Vec::new();
     for lane in roads.driving_lanes() {
-        let is_mine = |line: &&carla_online_roads::StopLine| line.light.is_some_and(|light| light.signal == signal);
+        let is_mine = |line: &&carla_online_roads::StopLine| {
+            line.light.is_some_and(|light| light.signal == signal)
+        };
         let Some(line) = roads.stop_lines(lane).iter().find(is_mine) else {
             continue;
         };
@@ -79,7 +88,10 @@ fn sign(signal: &Signal) -> Option<Fixture> {
         (SignalKind::Stop, _) => "traffic.stop".into(),
         (SignalKind::Yield, _) => "traffic.yield".into(),
         (SignalKind::SpeedLimit, Some(limit_mps)) => {
-            format!("traffic.speed_limit.{}", (limit_mps * M_PER_S_TO_KM_PER_H).round())
+            format!(
+                "traffic.speed_limit.{}",
+                (limit_mps * M_PER_S_TO_KM_PER_H).round()
+            )
         }
         _ => return None,
     };
@@ -87,7 +99,14 @@ fn sign(signal: &Signal) -> Option<Fixture> {
         location: [signal.pose.x, signal.pose.y, signal.pose.z],
         rotation: Rotation::level(signal.pose.yaw_rad.to_degrees()),
     };
-    Some(Fixture { id, pose, trigger: Bounds::default(), body: Body::Sign { sign_id: signal.id.to_string() } })
+    Some(Fixture {
+        id,
+        pose,
+        trigger: Bounds::default(),
+        body: Body::Sign {
+            sign_id: signal.id.to_string(),
+        },
+    })
 }
 
 #[cfg(test)]
@@ -98,10 +117,16 @@ mod tests {
     #[test]
     fn every_light_of_a_junction_stops_its_lane_before_the_junction() {
         let map = Source::Own("FourWay").load("FourWay").unwrap();
-        let lights: Vec<&Fixture> = map.fixtures.iter().filter(|fixture| fixture.id == "traffic.traffic_light").collect();
+        let lights: Vec<&Fixture> = map
+            .fixtures
+            .iter()
+            .filter(|fixture| fixture.id == "traffic.traffic_light")
+            .collect();
         assert_eq!(lights.len(), 4);
         for fixture in lights {
-            let Body::Light(light) = &fixture.body else { panic!("a light") };
+            let Body::Light(light) = &fixture.body else {
+                panic!("a light")
+            };
             assert_eq!(light.stop_boxes.len(), 1);
             let [x, y, z] = light.stop_boxes[0].pose.location;
             let place = map.roads.locate(x, y, z, None).unwrap();

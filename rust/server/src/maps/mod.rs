@@ -63,22 +63,39 @@ impl Library {
     ///
     /// A directory that can't be listed, or an alias of a map that isn't there.
     pub fn new(directory: Option<&Path>, aliases: &[(String, String)]) -> Result<Self, Error> {
-        let mut sources: BTreeMap<String, Source> =
-            OWN_MAPS.iter().map(|own| (own.0.to_owned(), Source::Own(own.0))).collect();
+        let mut sources: BTreeMap<String, Source> = OWN_MAPS
+            .iter()
+            .map(|own| (own.0.to_owned(), Source::Own(own.0)))
+            .collect();
         if let Some(directory) = directory {
-            let fault = |source| Error::Maps { path: directory.to_owned(), source };
+            let fault = |source| Error::Maps {
+                path: directory.to_owned(),
+                source,
+            };
             for entry in fs::read_dir(directory).map_err(fault)? {
                 let path = entry.map_err(fault)?.path();
-                let is_map = path.extension().is_some_and(|extension| extension == "xodr");
-                if let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_map) {
+                let is_map = path
+                    .extension()
+                    .is_some_and(|extension| extension == "xodr");
+                if let Some(name) = path
+                    .file_stem()
+                    .and_then(|stem| stem.to_str())
+                    .filter(|_| is_map)
+                {
                     sources.insert(name.to_owned(), Source::File(path));
                 }
             }
         }
-        let mut library = Self { sources, aliases: BTreeMap::new() };
+        let mut library = Self {
+            sources,
+            aliases: BTreeMap::new(),
+        };
         for (name, target) in aliases {
             if library.find(target).is_none() {
-                return Err(Error::UnknownMap { name: target.clone(), known: library.names() });
+                return Err(Error::UnknownMap {
+                    name: target.clone(),
+                    known: library.names(),
+                });
             }
             library.aliases.insert(name.clone(), target.clone());
         }
@@ -87,7 +104,12 @@ impl Library {
 
     /// Every name, without the layered twins.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.sources.keys().chain(self.aliases.keys()).cloned().collect();
+        let mut names: Vec<String> = self
+            .sources
+            .keys()
+            .chain(self.aliases.keys())
+            .cloned()
+            .collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -101,7 +123,9 @@ impl Library {
             [Some(name), (!has_own).then_some(twin)]
         };
         let names = self.names().into_iter().flat_map(with_twin).flatten();
-        names.map(|name| format!("/Game/Carla/Maps/{name}")).collect()
+        names
+            .map(|name| format!("/Game/Carla/Maps/{name}"))
+            .collect()
     }
 
     /// The source of a name: the last part of a path, an alias, a layered twin. A name never leads to a file that
@@ -110,7 +134,10 @@ impl Library {
         let name = short_name(path);
         let plain = name.strip_suffix(LAYERED).unwrap_or(name);
         [name, plain].into_iter().find_map(|name| {
-            let target = self.aliases.get(name).map_or(name, |target| short_name(target));
+            let target = self
+                .aliases
+                .get(name)
+                .map_or(name, |target| short_name(target));
             let plain = target.strip_suffix(LAYERED).unwrap_or(target);
             self.sources.get(target).or_else(|| self.sources.get(plain))
         })
@@ -144,7 +171,10 @@ impl Source {
             Self::File(path) => read_file(path)?,
             Self::Text(text) => text.clone(),
         };
-        let roads = RoadMap::parse(&text).map_err(|source| Error::Map { name: name.to_owned(), source })?;
+        let roads = RoadMap::parse(&text).map_err(|source| Error::Map {
+            name: name.to_owned(),
+            source,
+        })?;
         let solids = match self {
             Self::File(path) => solids::read(&path.with_extension("solids.txt"))?,
             Self::Own(_) | Self::Text(_) => Vec::new(),
@@ -160,9 +190,14 @@ impl Source {
 }
 
 fn read_file(path: &Path) -> Result<String, Error> {
-    let fault = |source| Error::Maps { path: path.to_owned(), source };
+    let fault = |source| Error::Maps {
+        path: path.to_owned(),
+        source,
+    };
     if fs::metadata(path).map_err(fault)?.len() > MAX_FILE_BYTES {
-        return Err(fault(std::io::Error::other("the file is larger than 64 MiB")));
+        return Err(fault(std::io::Error::other(
+            "the file is larger than 64 MiB",
+        )));
     }
     fs::read_to_string(path).map_err(fault)
 }
@@ -180,12 +215,18 @@ const STRAIGHT_M: f64 = 800.37;
 
 fn own_map(name: &'static str) -> Result<String, Error> {
     // Sources are made from this list alone.
-    let (_, kind, seed) = OWN_MAPS.into_iter().find(|own| own.0 == name).unwrap_or(OWN_MAPS[0]);
+    let (_, kind, seed) = OWN_MAPS
+        .into_iter()
+        .find(|own| own.0 == name)
+        .unwrap_or(OWN_MAPS[0]);
     let mut spec = MapSpec::new(kind, seed);
     if kind == MapKind::Straight {
         (spec.length_m, spec.lanes) = (Some(STRAIGHT_M), Some(2));
     }
-    spec.to_xodr().map_err(|source| Error::Map { name: name.to_owned(), source })
+    spec.to_xodr().map_err(|source| Error::Map {
+        name: name.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -200,7 +241,13 @@ mod tests {
     fn a_name_is_found_by_path_alias_and_layered_twin() {
         let library = library();
         let straight = Some(&Source::Own("Straight"));
-        for name in ["Straight", "Straight_Opt", "/Game/Carla/Maps/Town03", "Town03_Opt", "Carla/Maps/Straight"] {
+        for name in [
+            "Straight",
+            "Straight_Opt",
+            "/Game/Carla/Maps/Town03",
+            "Town03_Opt",
+            "Carla/Maps/Straight",
+        ] {
             assert_eq!(library.find(name), straight, "{name}");
         }
         assert_eq!(library.find("Town04"), None);
@@ -210,8 +257,17 @@ mod tests {
     #[test]
     fn every_listed_name_is_found() {
         let library = library();
-        assert!(library.paths().contains(&"/Game/Carla/Maps/Town03_Opt".to_owned()));
-        assert!(library.paths().iter().all(|path| library.find(path).is_some()));
+        assert!(
+            library
+                .paths()
+                .contains(&"/Game/Carla/Maps/Town03_Opt".to_owned())
+        );
+        assert!(
+            library
+                .paths()
+                .iter()
+                .all(|path| library.find(path).is_some())
+        );
     }
 
     #[test]
@@ -224,7 +280,11 @@ mod tests {
     fn our_maps_load_with_spawn_points_on_lanes() {
         for (name, _, _) in OWN_MAPS {
             let map = Source::Own(name).load(name).unwrap();
-            assert!(map.spawn_points.len() >= 8, "{name}: {}", map.spawn_points.len());
+            assert!(
+                map.spawn_points.len() >= 8,
+                "{name}: {}",
+                map.spawn_points.len()
+            );
             for point in &map.spawn_points {
                 let [x, y, z] = point.location;
                 let place = map.roads.locate(x, y, z, None).unwrap();

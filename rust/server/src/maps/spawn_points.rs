@@ -19,13 +19,20 @@ fn transform(point: &SpawnPoint) -> Transform {
 /// Points along every driving lane outside junctions. A map that a client sent begins with those that CARLA makes
 /// for it, one for each entry of a road.
 pub fn find(roads: &RoadMap, has_entries: bool) -> Vec<Transform> {
-    let total_m: f32 = roads.driving_lanes().map(|lane| roads.lanes()[lane as usize].length_m).sum();
+    let total_m: f32 = roads
+        .driving_lanes()
+        .map(|lane| roads.lanes()[lane as usize].length_m)
+        .sum();
     let mut points: Vec<Transform> = Vec::new();
     if has_entries {
         points.extend(roads.entry_spawn_points().iter().map(transform));
     }
     let entries = points.len();
-    for point in roads.spawn_points(SPACING_M.max(total_m / ENOUGH)).iter().map(transform) {
+    for point in roads
+        .spawn_points(SPACING_M.max(total_m / ENOUGH))
+        .iter()
+        .map(transform)
+    {
         let is_free = points[..entries].iter().all(|entry| {
             let [dx, dy] = [0, 1].map(|i| entry.location[i] - point.location[i]);
             dx * dx + dy * dy >= SPACING_M * SPACING_M

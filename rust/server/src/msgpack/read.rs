@@ -29,11 +29,17 @@ impl<'a> Reader<'a> {
     }
 
     const fn fault<T>(&self, expected: &'static str) -> Result<T> {
-        Err(Malformed { expected, at: self.at })
+        Err(Malformed {
+            expected,
+            at: self.at,
+        })
     }
 
     fn peek(&self, expected: &'static str) -> Result<u8> {
-        self.bytes.get(self.at).copied().ok_or(Malformed { expected, at: self.at })
+        self.bytes.get(self.at).copied().ok_or(Malformed {
+            expected,
+            at: self.at,
+        })
     }
 
     /// The `width` bytes behind a head of `head` bytes.
@@ -42,12 +48,17 @@ impl<'a> Reader<'a> {
         start
             .checked_add(width)
             .and_then(|end| self.bytes.get(start..end))
-            .ok_or(Malformed { expected, at: self.at })
+            .ok_or(Malformed {
+                expected,
+                at: self.at,
+            })
     }
 
     fn unsigned(&self, head: usize, width: usize, expected: &'static str) -> Result<u64> {
         let field = self.field(head, width, expected)?;
-        Ok(field.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)))
+        Ok(field
+            .iter()
+            .fold(0, |sum, &byte| sum << 8 | u64::from(byte)))
     }
 
     /// Members of an array; the reader stands at the first.
@@ -68,11 +79,18 @@ impl<'a> Reader<'a> {
     }
 
     /// A tuple of at least `least` members, which `read` reads; members beyond them are skipped.
-    pub fn tuple<T>(&mut self, least: usize, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub fn tuple<T>(
+        &mut self,
+        least: usize,
+        read: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
         let start = self.at;
         let count = self.array()?;
         if count < least {
-            return Err(Malformed { expected: "more members in the array", at: start });
+            return Err(Malformed {
+                expected: "more members in the array",
+                at: start,
+            });
         }
         let value = read(self)?;
         for _ in least..count {
@@ -82,11 +100,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Every member of an array, at most `most`.
-    pub fn list<T>(&mut self, most: usize, mut read: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+    pub fn list<T>(
+        &mut self,
+        most: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let start = self.at;
         let count = self.array()?;
         if count > most {
-            return Err(Malformed { expected: "fewer members in the array", at: start });
+            return Err(Malformed {
+                expected: "fewer members in the array",
+                at: start,
+            });
         }
         (0..count).map(|_| read(self)).collect()
     }
@@ -106,7 +131,10 @@ impl<'a> Reader<'a> {
                 }
                 Ok(None)
             }
-            (true, 1) => Err(Malformed { expected: "the value of an optional", at: start }),
+            (true, 1) => Err(Malformed {
+                expected: "the value of an optional",
+                at: start,
+            }),
             (true, _) => {
                 let value = read(self)?;
                 for _ in 2..count {
@@ -155,7 +183,10 @@ impl<'a> Reader<'a> {
     /// An integer in the range of `T`.
     pub fn number<T: TryFrom<i64>>(&mut self) -> Result<T> {
         let start = self.at;
-        T::try_from(self.integer()?).map_err(|_| Malformed { expected: "an integer in range", at: start })
+        T::try_from(self.integer()?).map_err(|_| Malformed {
+            expected: "an integer in range",
+            at: start,
+        })
     }
 
     /// A finite number.
@@ -173,16 +204,33 @@ impl<'a> Reader<'a> {
                 self.at += 9;
                 f64::from_bits(bits)
             }
-            _ => self.integer().map_err(|_| Malformed { expected: EXPECTED, at: start })? as f64,
+            _ => self.integer().map_err(|_| Malformed {
+                expected: EXPECTED,
+                at: start,
+            })? as f64,
         };
-        if value.is_finite() { Ok(value) } else { Err(Malformed { expected: EXPECTED, at: start }) }
+        if value.is_finite() {
+            Ok(value)
+        } else {
+            Err(Malformed {
+                expected: EXPECTED,
+                at: start,
+            })
+        }
     }
 
     /// A finite number that fits an `f32`.
     pub fn single(&mut self) -> Result<f32> {
         let start = self.at;
         let value = self.float()? as f32;
-        if value.is_finite() { Ok(value) } else { Err(Malformed { expected: "a finite f32", at: start }) }
+        if value.is_finite() {
+            Ok(value)
+        } else {
+            Err(Malformed {
+                expected: "a finite f32",
+                at: start,
+            })
+        }
     }
 
     /// Text, borrowed from the message.

@@ -33,7 +33,11 @@ impl Default for Scanner {
     fn default() -> Self {
         let mut open = [0; MAX_DEPTH];
         open[0] = 1;
-        Self { at: 0, open, depth: 1 }
+        Self {
+            at: 0,
+            open,
+            depth: 1,
+        }
     }
 }
 
@@ -107,7 +111,11 @@ fn head(bytes: &[u8]) -> Result<Option<Head>, ScanFault> {
         _ => None,
     };
     if let Some((width, content, values)) = fixed {
-        return Ok(Some(Head { bytes: 1 + width, content, values }));
+        return Ok(Some(Head {
+            bytes: 1 + width,
+            content,
+            values,
+        }));
     }
     let width = match first {
         0xc4 | 0xc7 | 0xd9 => 1,
@@ -117,7 +125,9 @@ fn head(bytes: &[u8]) -> Result<Option<Head>, ScanFault> {
     let Some(field) = bytes.get(1..=width) else {
         return Ok(None);
     };
-    let count = field.iter().fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
+    let count = field
+        .iter()
+        .fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
     let (content, values) = match first {
         0xdc | 0xdd => (0, count),
         0xde | 0xdf => (0, 2 * count),
@@ -125,5 +135,9 @@ fn head(bytes: &[u8]) -> Result<Option<Head>, ScanFault> {
         0xc7..=0xc9 => (count + 1, 0),
         _ => (count, 0),
     };
-    Ok(Some(Head { bytes: 1 + width, content, values }))
+    Ok(Some(Head {
+        bytes: 1 + width,
+        content,
+        values,
+    }))
 }

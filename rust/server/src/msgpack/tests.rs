@@ -26,7 +26,9 @@ fn value() -> impl Strategy<Value = Value> {
         "[a-zA-Zäß0-9]{0,300}".prop_map(Value::Text),
         prop::collection::vec(any::<u8>(), 0..300).prop_map(Value::Binary),
     ];
-    leaf.prop_recursive(5, 60, 20, |inner| prop::collection::vec(inner, 0..20).prop_map(Value::Array))
+    leaf.prop_recursive(5, 60, 20, |inner| {
+        prop::collection::vec(inner, 0..20).prop_map(Value::Array)
+    })
 }
 
 fn write(value: &Value, out: &mut Packer) {
@@ -113,9 +115,15 @@ fn nesting_and_announced_sizes_are_capped() {
     let shallow = [vec![0x91; MAX_DEPTH - 1], vec![0xc0]].concat();
     assert_eq!(Scanner::default().advance(&shallow), Ok(Some(MAX_DEPTH)));
     for head in [0xc6, 0xc9, 0xdb, 0xdd, 0xdf] {
-        assert_eq!(Scanner::default().advance(&[head, 0xff, 0xff, 0xff, 0xff]), Err(ScanFault::Large));
+        assert_eq!(
+            Scanner::default().advance(&[head, 0xff, 0xff, 0xff, 0xff]),
+            Err(ScanFault::Large)
+        );
     }
-    assert_eq!(Scanner::default().advance(&[0xc1]), Err(ScanFault::Reserved));
+    assert_eq!(
+        Scanner::default().advance(&[0xc1]),
+        Err(ScanFault::Reserved)
+    );
 }
 
 #[test]

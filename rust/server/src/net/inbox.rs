@@ -82,7 +82,11 @@ pub struct Inbox {
 
 impl Inbox {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
-        Self { waiting: Mutex::default(), arrived: Condvar::new(), waker }
+        Self {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            waker,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -114,7 +118,11 @@ impl Inbox {
         let mut start = base;
         for end in ends {
             let end = base + end;
-            waiting.work.entries.push(Entry { link: link.id, start, end });
+            waiting.work.entries.push(Entry {
+                link: link.id,
+                start,
+                end,
+            });
             start = end;
         }
         self.announce(waiting);
@@ -153,9 +161,15 @@ impl Inbox {
             waiting.is_waited_for = true;
             waiting = match patience {
                 Some(patience) => {
-                    self.arrived.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner).0
+                    self.arrived
+                        .wait_timeout(waiting, patience)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
-                None => self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .arrived
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
             waiting.is_waited_for = false;
         }

@@ -34,7 +34,10 @@ pub fn listen(host: &str, port: u16) -> io::Result<Listeners> {
 
 fn bind(host: &str, port: u16) -> io::Result<Listeners> {
     if port == u16::MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no port behind 65535; choose a lower one"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "there is no port behind 65535; choose a lower one",
+        ));
     }
     let is_loopback = matches!(host, "localhost" | "127.0.0.1");
     let address: IpAddr = if is_loopback {
@@ -43,12 +46,17 @@ fn bind(host: &str, port: u16) -> io::Result<Listeners> {
         (host, port)
             .to_socket_addrs()?
             .next()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address")))?
+            .ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"))
+            })?
             .ip()
     };
     let first = TcpListener::bind(SocketAddr::new(address, port))?;
     let port = first.local_addr()?.port();
-    let (mut rpc, mut stream) = (vec![first], vec![TcpListener::bind(SocketAddr::new(address, next(port)?))?]);
+    let (mut rpc, mut stream) = (
+        vec![first],
+        vec![TcpListener::bind(SocketAddr::new(address, next(port)?))?],
+    );
     if is_loopback {
         let also = |port| TcpListener::bind(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port));
         // Machines without IPv6 do without.
@@ -61,5 +69,6 @@ fn bind(host: &str, port: u16) -> io::Result<Listeners> {
 }
 
 fn next(port: u16) -> io::Result<u16> {
-    port.checked_add(1).ok_or_else(|| io::ErrorKind::AddrInUse.into())
+    port.checked_add(1)
+        .ok_or_else(|| io::ErrorKind::AddrInUse.into())
 }

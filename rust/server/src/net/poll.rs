@@ -78,11 +78,22 @@ impl PollThread {
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let inbox = Arc::new(Inbox::new(Arc::clone(&waker)));
         let rpc = listeners.rpc.into_iter().map(|listener| (listener, true));
-        let mut all: Vec<_> = rpc.chain(listeners.stream.into_iter().map(|listener| (listener, false))).collect();
+        let mut all: Vec<_> = rpc
+            .chain(
+                listeners
+                    .stream
+                    .into_iter()
+                    .map(|listener| (listener, false)),
+            )
+            .collect();
         for (index, (listener, _)) in all.iter_mut().enumerate() {
-            poll.registry().register(listener, Token(index + 1), Interest::READABLE)?;
+            poll.registry()
+                .register(listener, Token(index + 1), Interest::READABLE)?;
         }
-        let stopper = Stopper { is_stopping: Arc::default(), waker };
+        let stopper = Stopper {
+            is_stopping: Arc::default(),
+            waker,
+        };
         let mut state = Loop {
             poll,
             next: all.len() as u64 + 1,
@@ -93,8 +104,16 @@ impl PollThread {
             scratch: vec![0; READ_BYTES],
             ends: Vec::new(),
         };
-        let thread = thread::Builder::new().name("carla-online-poll".into()).spawn(move || state.run())?;
-        Ok((Self { thread: Some(thread), stopper }, inbox))
+        let thread = thread::Builder::new()
+            .name("carla-online-poll".into())
+            .spawn(move || state.run())?;
+        Ok((
+            Self {
+                thread: Some(thread),
+                stopper,
+            },
+            inbox,
+        ))
     }
 
     /// A handle that ends the thread.
@@ -149,7 +168,9 @@ impl Loop {
             let is_rpc = *is_rpc;
             match listener.accept() {
                 // Without it small replies wait 40 ms for the peer's acknowledgement.
-                Ok((stream, _)) if self.connections.len() < MAX_LINKS && stream.set_nodelay(true).is_ok() => {
+                Ok((stream, _))
+                    if self.connections.len() < MAX_LINKS && stream.set_nodelay(true).is_ok() =>
+                {
                     self.adopt(stream, is_rpc);
                 }
                 Ok(_) => {}
@@ -164,13 +185,21 @@ impl Loop {
         let id = self.next;
         self.next += 1;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut stream, Token(id as usize), interest).is_err() {
+        if self
+            .poll
+            .registry()
+            .register(&mut stream, Token(id as usize), interest)
+            .is_err()
+        {
             return;
         }
         let link = Arc::new(Link::new(id, stream));
         let role = if is_rpc {
             self.inbox.post(Event::Opened(Arc::clone(&link)));
-            Role::Rpc { input: Vec::new(), scanner: Scanner::default() }
+            Role::Rpc {
+                input: Vec::new(),
+                scanner: Scanner::default(),
+            }
         } else {
             Role::Subscribing(Vec::new())
         };
@@ -198,7 +227,12 @@ impl Loop {
 }
 
 /// Reads until the socket is empty or the world is behind; whether the connection lives on.
-fn drain(connection: &mut Connection, scratch: &mut [u8], ends: &mut Vec<usize>, inbox: &Inbox) -> bool {
+fn drain(
+    connection: &mut Connection,
+    scratch: &mut [u8],
+    ends: &mut Vec<usize>,
+    inbox: &Inbox,
+) -> bool {
     loop {
         if matches!(connection.role, Role::Rpc { .. }) && Inbox::is_full(&connection.link) {
             return true;
@@ -210,7 +244,9 @@ fn drain(connection: &mut Connection, scratch: &mut [u8], ends: &mut Vec<usize>,
                     return false;
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return !connection.link.is_closed(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return !connection.link.is_closed();
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return false,
         }
@@ -218,7 +254,12 @@ fn drain(connection: &mut Connection, scratch: &mut [u8], ends: &mut Vec<usize>,
 }
 
 /// Adds bytes to a connection's input; false for bytes that no client sends.
-fn take_in(connection: &mut Connection, bytes: &[u8], ends: &mut Vec<usize>, inbox: &Inbox) -> bool {
+fn take_in(
+    connection: &mut Connection,
+    bytes: &[u8],
+    ends: &mut Vec<usize>,
+    inbox: &Inbox,
+) -> bool {
     match &mut connection.role {
         Role::Rpc { input, scanner } => {
             input.extend_from_slice(bytes);

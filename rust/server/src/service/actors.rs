@@ -19,7 +19,10 @@ pub(super) fn set_transform(host: &mut Host, id: u32, rest: &mut Reader<'_>) -> 
 pub(super) fn set_location(host: &mut Host, id: u32, rest: &mut Reader<'_>) -> Done {
     let location = read_vector(rest)?;
     let rotation = host.session.stage.actor(id)?.pose.rotation;
-    Ok(host.session.stage.place(id, Transform { location, rotation })?)
+    Ok(host
+        .session
+        .stage
+        .place(id, Transform { location, rotation })?)
 }
 
 pub(super) fn set_target_velocity(host: &mut Host, id: u32, rest: &mut Reader<'_>) -> Done {
@@ -84,7 +87,14 @@ pub(super) fn apply_walker_state(host: &mut Host, id: u32, rest: &mut Reader<'_>
     stage.place(id, pose)?;
     let (cos, sin) = pose.rotation.heading();
     let direction = [cos, sin, 0.0];
-    stage.walk(id, WalkerControl { direction, speed_mps, jump: false })?;
+    stage.walk(
+        id,
+        WalkerControl {
+            direction,
+            speed_mps,
+            jump: false,
+        },
+    )?;
     Ok(stage.set_velocity(id, scale(direction, speed_mps))?)
 }
 

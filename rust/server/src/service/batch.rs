@@ -42,7 +42,9 @@ fn action(number: u8) -> Option<Action> {
 pub(super) fn apply(host: &mut Host, call: &mut Call<'_>) -> Answer {
     let count = call.arguments.array()?;
     if count > MAX_COMMANDS {
-        return Err(Refusal(format!("a batch may hold {MAX_COMMANDS} commands, this one has {count}")));
+        return Err(Refusal(format!(
+            "a batch may hold {MAX_COMMANDS} commands, this one has {count}"
+        )));
     }
     call.out.array(count);
     for _ in 0..count {
@@ -72,7 +74,10 @@ pub(super) fn apply(host: &mut Host, call: &mut Call<'_>) -> Answer {
 
 /// One command; `actor` stands in for the id behind `.then`. The id of the actor it was for.
 fn run(host: &mut Host, command: &mut Reader<'_>, actor: Option<u32>) -> Result<u32, Refusal> {
-    const EXPECTED: Malformed = Malformed { expected: "a command", at: 0 };
+    const EXPECTED: Malformed = Malformed {
+        expected: "a command",
+        at: 0,
+    };
     if command.array()? == 0 || command.array()? < 2 {
         return Err(EXPECTED.into());
     }
@@ -82,7 +87,8 @@ fn run(host: &mut Host, command: &mut Reader<'_>, actor: Option<u32>) -> Result<
         SPAWN if actor.is_none() => spawn(host, command, members),
         CONSOLE => Ok(0),
         _ => {
-            let action = action(number).ok_or_else(|| Refusal(format!("there is no command {number}")))?;
+            let action =
+                action(number).ok_or_else(|| Refusal(format!("there is no command {number}")))?;
             let written: u32 = command.number()?;
             let id = actor.unwrap_or(written);
             action(host, id, command)?;
@@ -96,7 +102,11 @@ fn run(host: &mut Host, command: &mut Reader<'_>, actor: Option<u32>) -> Result<
 fn spawn(host: &mut Host, body: &mut Reader<'_>, members: usize) -> Result<u32, Refusal> {
     let asked = Description::read(body)?;
     let pose = read_transform(body)?;
-    let parent = if members > 2 { body.optional(Reader::number)? } else { None };
+    let parent = if members > 2 {
+        body.optional(Reader::number)?
+    } else {
+        None
+    };
     let id = host.spawn(&asked, pose, parent)?;
     if members > 5 {
         body.skip()?;

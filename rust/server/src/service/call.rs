@@ -46,7 +46,9 @@ impl From<StageError> for Refusal {
         Self(match error {
             // CARLA's words: scripts compare them.
             StageError::Blocked(_) => "Spawn failed because of collision at spawn position".into(),
-            StageError::NoSuchActor(id) => format!("unable to find actor {id}: it doesn't exist or was destroyed"),
+            StageError::NoSuchActor(id) => {
+                format!("unable to find actor {id}: it doesn't exist or was destroyed")
+            }
             other => other.to_string(),
         })
     }

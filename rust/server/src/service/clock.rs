@@ -34,12 +34,21 @@ pub struct Clock {
 impl Clock {
     /// A clock whose first step is due at once.
     pub fn new(now: Instant) -> Self {
-        Self { waiting: Vec::new(), next_step: now, last_step: now }
+        Self {
+            waiting: Vec::new(),
+            next_step: now,
+            last_step: now,
+        }
     }
 
     /// Somebody asks for a tick.
     pub fn ask(&mut self, link: LinkId, call: u32, is_async: bool, now: Instant) {
-        self.waiting.push(Waiting { link, call, is_async, arrived: now });
+        self.waiting.push(Waiting {
+            link,
+            call,
+            is_async,
+            arrived: now,
+        });
     }
 
     /// In asynchronous mode the next step is due at once: whoever has changed the settings waits for it.
@@ -62,7 +71,12 @@ impl Host {
                     return;
                 }
                 self.clock.waiting.remove(0);
-                self.tick(self.session.settings.fixed_delta_s.unwrap_or(FREE_STEP.as_secs_f64()));
+                self.tick(
+                    self.session
+                        .settings
+                        .fixed_delta_s
+                        .unwrap_or(FREE_STEP.as_secs_f64()),
+                );
                 if self.is_hung {
                     return;
                 }
@@ -114,7 +128,9 @@ impl Host {
 
     /// Until when a synchronous tick has to wait.
     fn holds_tick(&mut self, arrived: Instant, now: Instant) -> Option<Instant> {
-        self.streams.hold(arrived, now).or_else(|| self.traffic_managers.hold(arrived, now))
+        self.streams
+            .hold(arrived, now)
+            .or_else(|| self.traffic_managers.hold(arrived, now))
     }
 
     /// When something is due although nothing arrives.

@@ -38,11 +38,12 @@ pub(super) fn load(host: &mut Host, call: &mut Call<'_>) -> Answer {
     }
     let source = match &host.sent_map {
         Some(text) if name == SENT_MAP => Source::Text(text.clone()),
-        _ => host
-            .library
-            .find(&name)
-            .cloned()
-            .ok_or_else(|| Refusal(format!("map '{name}' not found; there are {}", host.library.names().join(", "))))?,
+        _ => host.library.find(&name).cloned().ok_or_else(|| {
+            Refusal(format!(
+                "map '{name}' not found; there are {}",
+                host.library.names().join(", ")
+            ))
+        })?,
     };
     if let Some(map) = host.cache.get(&source.key()).map(Arc::clone) {
         host.restart(name, map, reset_settings);
@@ -54,12 +55,20 @@ pub(super) fn load(host: &mut Host, call: &mut Call<'_>) -> Answer {
     thread::Builder::new()
         .name("carla-online-map".into())
         .spawn(move || {
-            let loaded = source.load(&key).map(Arc::new).map_err(|error| error.to_string());
+            let loaded = source
+                .load(&key)
+                .map(Arc::new)
+                .map_err(|error| error.to_string());
             inbox.post(Event::Loaded(loaded));
         })
         .map_err(|error| Refusal(format!("the map can't be loaded now: {error}")))?;
-    host.loading =
-        Some(Loading { link: call.link, call: call.id, is_async: call.is_async, name, reset_settings });
+    host.loading = Some(Loading {
+        link: call.link,
+        call: call.id,
+        is_async: call.is_async,
+        name,
+        reset_settings,
+    });
     Ok(Done::Later)
 }
 
@@ -94,7 +103,8 @@ impl Host {
                 None
             }
             Err(message) => {
-                self.journal.write(&format!("map {}: {message}", loading.name));
+                self.journal
+                    .write(&format!("map {}: {message}", loading.name));
                 Some(message)
             }
         };

@@ -15,17 +15,30 @@ pub(super) fn set_state(host: &mut Host, id: u32, rest: &mut Reader<'_>) -> Resu
     Ok(())
 }
 
-fn set_time(host: &mut Host, id: u32, rest: &mut Reader<'_>, time: fn(&mut Light) -> &mut f32) -> Result<(), Refusal> {
+fn set_time(
+    host: &mut Host,
+    id: u32,
+    rest: &mut Reader<'_>,
+    time: fn(&mut Light) -> &mut f32,
+) -> Result<(), Refusal> {
     let seconds = rest.single()?.clamp(0.0, LONGEST_S);
     *time(host.session.stage.light_mut(id)?) = seconds;
     Ok(())
 }
 
-pub(super) fn set_green_time(host: &mut Host, id: u32, rest: &mut Reader<'_>) -> Result<(), Refusal> {
+pub(super) fn set_green_time(
+    host: &mut Host,
+    id: u32,
+    rest: &mut Reader<'_>,
+) -> Result<(), Refusal> {
     set_time(host, id, rest, |light| &mut light.green_s)
 }
 
-pub(super) fn set_yellow_time(host: &mut Host, id: u32, rest: &mut Reader<'_>) -> Result<(), Refusal> {
+pub(super) fn set_yellow_time(
+    host: &mut Host,
+    id: u32,
+    rest: &mut Reader<'_>,
+) -> Result<(), Refusal> {
     set_time(host, id, rest, |light| &mut light.yellow_s)
 }
 
@@ -48,9 +61,18 @@ pub(super) fn freeze_all(host: &mut Host, call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn group(host: &mut Host, call: &mut Call<'_>) -> Answer {
-    let group = host.session.stage.light_mut(call.arguments.number()?)?.group;
+    let group = host
+        .session
+        .stage
+        .light_mut(call.arguments.number()?)?
+        .group;
     let members = || {
-        let lights = host.session.stage.actors().iter().filter_map(|actor| Some((actor.id, actor.light()?.group)));
+        let lights = host
+            .session
+            .stage
+            .actors()
+            .iter()
+            .filter_map(|actor| Some((actor.id, actor.light()?.group)));
         lights.filter(move |(_, candidate)| *candidate == group)
     };
     call.out.array(members().count());
@@ -60,7 +82,9 @@ pub(super) fn group(host: &mut Host, call: &mut Call<'_>) -> Answer {
 
 pub(super) fn boxes(host: &mut Host, call: &mut Call<'_>) -> Answer {
     let actor = host.session.stage.actor(call.arguments.number()?)?;
-    actor.light().ok_or_else(|| Refusal("the actor is not a traffic light".into()))?;
+    actor
+        .light()
+        .ok_or_else(|| Refusal("the actor is not a traffic light".into()))?;
     call.out.array(1);
     write_bounds(call.out, &actor.bounds, [0.0; 3], actor.id);
     Ok(Done::Now)

@@ -50,16 +50,20 @@ pub(super) fn set_settings(host: &mut Host, call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn tick(host: &mut Host, call: &mut Call<'_>) -> Answer {
-    host.clock.ask(call.link, call.id, call.is_async, Instant::now());
+    host.clock
+        .ask(call.link, call.id, call.is_async, Instant::now());
     Ok(Done::Later)
 }
 
 pub(super) fn map_info(host: &mut Host, call: &mut Call<'_>) -> Answer {
     call.out.array(2);
-    call.out.text(&format!("Carla/Maps/{}", host.session.map_name));
+    call.out
+        .text(&format!("Carla/Maps/{}", host.session.map_name));
     let points = &host.session.map.spawn_points;
     call.out.array(points.len());
-    points.iter().for_each(|point| write_transform(call.out, point));
+    points
+        .iter()
+        .for_each(|point| write_transform(call.out, point));
     Ok(Done::Now)
 }
 
@@ -82,7 +86,10 @@ pub(super) fn definitions(host: &mut Host, call: &mut Call<'_>) -> Answer {
 
 pub(super) fn weather(host: &mut Host, call: &mut Call<'_>) -> Answer {
     call.out.array(host.session.weather.len());
-    host.session.weather.iter().for_each(|value| call.out.single(*value));
+    host.session
+        .weather
+        .iter()
+        .for_each(|value| call.out.single(*value));
     Ok(Done::Now)
 }
 
@@ -111,7 +118,11 @@ pub(super) fn project_point(host: &mut Host, call: &mut Call<'_>) -> Answer {
 }
 
 fn ground_hit(host: &Host, from: [f32; 3], direction: [f32; 3], reach_m: f32) -> Option<[f32; 3]> {
-    let length = direction.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let length = direction
+        .iter()
+        .map(|value| value * value)
+        .sum::<f32>()
+        .sqrt();
     if length == 0.0 || direction[2] >= 0.0 {
         return None;
     }
@@ -124,7 +135,11 @@ fn ground_hit(host: &Host, from: [f32; 3], direction: [f32; 3], reach_m: f32) ->
         if along < 0.0 || along > reach_m {
             return None;
         }
-        place = [from[0] + unit[0] * along, from[1] + unit[1] * along, ground_z];
+        place = [
+            from[0] + unit[0] * along,
+            from[1] + unit[1] * along,
+            ground_z,
+        ];
     }
     Some(place)
 }
@@ -141,7 +156,10 @@ pub(super) fn cast_ray(host: &mut Host, call: &mut Call<'_>) -> Answer {
         let unit = (way[0] / level_m, way[1] / level_m);
         if let Some((_, distance_m)) = host.session.stage.cast(from, unit, level_m) {
             let share = distance_m / level_m;
-            hits.push((std::array::from_fn(|i| from[i] + way[i] * share), BUILDING_LABEL));
+            hits.push((
+                std::array::from_fn(|i| from[i] + way[i] * share),
+                BUILDING_LABEL,
+            ));
         }
     }
     if let Some(place) = ground_hit(host, from, way, reach_m) {
@@ -160,8 +178,15 @@ pub(super) fn cast_ray(host: &mut Host, call: &mut Call<'_>) -> Answer {
 pub(super) fn control(host: &mut Host, call: &mut Call<'_>) -> Answer {
     let (name, value) = (call.arguments.text()?, call.arguments.text()?);
     match name {
-        "fault" => host.faults.add(value).map_err(|error| Refusal(error.to_string()))?,
-        _ => return Err(Refusal(format!("there is no control {name:?}; there is: fault"))),
+        "fault" => host
+            .faults
+            .add(value)
+            .map_err(|error| Refusal(error.to_string()))?,
+        _ => {
+            return Err(Refusal(format!(
+                "there is no control {name:?}; there is: fault"
+            )));
+        }
     }
     call.out.text("done");
     Ok(Done::Now)

@@ -157,7 +157,9 @@ impl Host {
             link.send(self.session.write_state(self.started.elapsed(), false));
         } else if let Some(kind) = self.session.set_heard(stream, true) {
             if self.session.is_silent(stream) {
-                self.journal.write(&format!("{kind} was listened to; this server has no pictures or rays, it stays silent"));
+                self.journal.write(&format!(
+                    "{kind} was listened to; this server has no pictures or rays, it stays silent"
+                ));
             }
         }
         self.streams.add(stream, link);
@@ -185,12 +187,21 @@ impl Host {
         let Some(row) = table::find(request.name) else {
             let name: String = request.name.chars().take(80).collect();
             let count = request.count;
-            reply::reject(out, request.id, &format!("there is no function '{name}' with argument count {count}"));
+            reply::reject(
+                out,
+                request.id,
+                &format!("there is no function '{name}' with argument count {count}"),
+            );
             return Done::Now;
         };
         reply::begin(out, request.id, row.shape);
-        let mut call =
-            Call { arguments: request.arguments, out: &mut *out, link, id: request.id, is_async: request.is_async };
+        let mut call = Call {
+            arguments: request.arguments,
+            out: &mut *out,
+            link,
+            id: request.id,
+            is_async: request.is_async,
+        };
         let result = match row.handler {
             Handler::Call(handler) => handler(self, &mut call),
             Handler::Actor(act) => {
@@ -232,7 +243,8 @@ impl Host {
         }
         self.session.step(dt_s);
         self.traffic_managers.has_ticked();
-        self.session.send_readings(dt_s, &self.streams, &mut self.faults);
+        self.session
+            .send_readings(dt_s, &self.streams, &mut self.faults);
         self.send_state();
     }
 
@@ -241,12 +253,18 @@ impl Host {
         let is_new = self.session.take_new_map();
         let is_synchronous = self.session.settings.is_synchronous;
         let state = self.session.write_state(self.started.elapsed(), is_new);
-        self.streams.send(WORLD_STREAM, state, is_synchronous || is_new);
+        self.streams
+            .send(WORLD_STREAM, state, is_synchronous || is_new);
     }
 
     /// How long nothing needs to be done.
     fn patience(&mut self, now: Instant) -> Option<Duration> {
-        if self.is_hung { None } else { self.next_deadline(now).map(|at| at.saturating_duration_since(now)) }
+        if self.is_hung {
+            None
+        } else {
+            self.next_deadline(now)
+                .map(|at| at.saturating_duration_since(now))
+        }
     }
 }
 

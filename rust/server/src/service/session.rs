@@ -62,10 +62,17 @@ pub struct Session {
 const LIGHT_TAGS: &[u8] = &[7];
 const SIGN_TAGS: &[u8] = &[8];
 /// Weather of a new episode: a clear noon.
-const CLEAR_NOON: [f32; 14] =
-    [5.0, 0.0, 0.0, 10.0, -1.0, 45.0, 2.0, 0.75, 0.1, 0.0, 1.0, 0.03, 0.0331, 0.0];
-const SPECTATOR: Transform =
-    Transform { location: [0.0, 0.0, 30.0], rotation: Rotation { pitch_deg: -90.0, yaw_deg: 0.0, roll_deg: 0.0 } };
+const CLEAR_NOON: [f32; 14] = [
+    5.0, 0.0, 0.0, 10.0, -1.0, 45.0, 2.0, 0.75, 0.1, 0.0, 1.0, 0.03, 0.0331, 0.0,
+];
+const SPECTATOR: Transform = Transform {
+    location: [0.0, 0.0, 30.0],
+    rotation: Rotation {
+        pitch_deg: -90.0,
+        yaw_deg: 0.0,
+        roll_deg: 0.0,
+    },
+};
 
 impl Session {
     /// The first episode.
@@ -82,7 +89,10 @@ impl Session {
             sensors: Vec::new(),
             next_stream: WORLD_STREAM + 1,
             episode: 1,
-            moment: Moment { frame: 1, elapsed_s: 0.0 },
+            moment: Moment {
+                frame: 1,
+                elapsed_s: 0.0,
+            },
             delta_s: 0.05,
             has_new_map: false,
             state: Vec::new(),
@@ -95,7 +105,11 @@ impl Session {
 
     /// The next episode. Ids, streams, frames and time go on: nothing of an old episode can be taken for something new.
     pub fn restart(&mut self, map_name: String, map: Arc<LoadedMap>, reset_settings: bool) {
-        self.stage = Stage::new(Arc::clone(&map.roads), Arc::clone(&map.solids), self.stage.next_id());
+        self.stage = Stage::new(
+            Arc::clone(&map.roads),
+            Arc::clone(&map.solids),
+            self.stage.next_id(),
+        );
         (self.map_name, self.map) = (map_name, map);
         self.records.clear();
         self.sensors.clear();
@@ -112,18 +126,41 @@ impl Session {
     /// Puts on the stage what every episode has.
     fn furnish(&mut self) {
         // An empty stage takes a spectator.
-        if let Ok(id) = self.stage.spawn(SPECTATOR, None, Bounds::default(), Body::Other) {
+        if let Ok(id) = self
+            .stage
+            .spawn(SPECTATOR, None, Bounds::default(), Body::Other)
+        {
             self.spectator = id;
             let description = Description::named("spectator");
-            self.records.insert(id, Record { description, ..Record::default() });
+            self.records.insert(
+                id,
+                Record {
+                    description,
+                    ..Record::default()
+                },
+            );
         }
         let map = Arc::clone(&self.map);
         for fixture in &map.fixtures {
             // Only a map with more lights than a stage takes loses some.
-            if let Ok(id) = self.stage.spawn(fixture.pose, None, fixture.trigger, fixture.body.clone()) {
-                let tags = if matches!(fixture.body, Body::Light(_)) { LIGHT_TAGS } else { SIGN_TAGS };
+            if let Ok(id) =
+                self.stage
+                    .spawn(fixture.pose, None, fixture.trigger, fixture.body.clone())
+            {
+                let tags = if matches!(fixture.body, Body::Light(_)) {
+                    LIGHT_TAGS
+                } else {
+                    SIGN_TAGS
+                };
                 let description = Description::named(&fixture.id);
-                self.records.insert(id, Record { description, tags, stream: 0 });
+                self.records.insert(
+                    id,
+                    Record {
+                        description,
+                        tags,
+                        stream: 0,
+                    },
+                );
             }
         }
     }
@@ -192,13 +229,20 @@ impl Session {
             return false;
         };
         let bytes = token(record.stream, port);
-        give(&actor_record(actor, record, if record.stream == 0 { &[] } else { &bytes }));
+        give(&actor_record(
+            actor,
+            record,
+            if record.stream == 0 { &[] } else { &bytes },
+        ));
         true
     }
 
     /// A stream is listened to, or not any more; the blueprint of its sensor, if there is one.
     pub fn set_heard(&mut self, stream: u32, is_heard: bool) -> Option<String> {
-        let (actor, _) = *self.sensors.iter().find(|(_, candidate)| *candidate == stream)?;
+        let (actor, _) = *self
+            .sensors
+            .iter()
+            .find(|(_, candidate)| *candidate == stream)?;
         if let Body::Sensor(sensor) = &mut self.stage.actor_mut(actor).ok()?.body {
             sensor.set_heard(is_heard);
         }
@@ -208,12 +252,21 @@ impl Session {
     /// Whether the sensor of a stream never sends. Lane invasions are found by the client, so that sensor has no
     /// need to.
     pub fn is_silent(&self, stream: u32) -> bool {
-        let actor = self.sensors.iter().find(|(_, candidate)| *candidate == stream).map(|(actor, _)| *actor);
+        let actor = self
+            .sensors
+            .iter()
+            .find(|(_, candidate)| *candidate == stream)
+            .map(|(actor, _)| *actor);
         actor.is_some_and(|id| {
             let is_silent = self.stage.actor(id).is_ok_and(|actor| {
-                actor.sensor().is_some_and(|sensor| sensor.kind == SensorKind::Silent)
+                actor
+                    .sensor()
+                    .is_some_and(|sensor| sensor.kind == SensorKind::Silent)
             });
-            is_silent && self.record(id).is_some_and(|record| record.description.id != "sensor.other.lane_invasion")
+            is_silent
+                && self
+                    .record(id)
+                    .is_some_and(|record| record.description.id != "sensor.other.lane_invasion")
         })
     }
 
@@ -224,7 +277,9 @@ impl Session {
             self.readings.clear();
             let readings = &mut self.readings;
             // Only sensors are listed, and they are taken off the list with their actor.
-            let _ = self.stage.measure(actor, dt_s, |reading| readings.push(reading));
+            let _ = self
+                .stage
+                .measure(actor, dt_s, |reading| readings.push(reading));
             for index in 0..self.readings.len() {
                 let reading = self.readings[index];
                 if !faults.loses_message() && self.compose(actor, &reading) {
@@ -242,7 +297,11 @@ impl Session {
         let (moment, message) = (self.moment, &mut self.message);
         match reading {
             Reading::Gnss(place) => message.gnss(moment, &pose, place),
-            Reading::Imu { accelerometer, gyroscope, compass_rad } => {
+            Reading::Imu {
+                accelerometer,
+                gyroscope,
+                compass_rad,
+            } => {
                 message.imu(moment, &pose, [*accelerometer, *gyroscope], *compass_rad);
             }
             Reading::Collision(contact) => {
@@ -251,15 +310,29 @@ impl Session {
                 };
                 let solid = solid_description(&self.stage, contact.other);
                 let other = other_record(&self.stage, &self.records, contact.other, &solid);
-                message.collision(moment, &pose, [carrier, other.unwrap_or(carrier)], contact.impulse);
+                message.collision(
+                    moment,
+                    &pose,
+                    [carrier, other.unwrap_or(carrier)],
+                    contact.impulse,
+                );
             }
-            Reading::Obstacle { carrier, other, distance_m } => {
+            Reading::Obstacle {
+                carrier,
+                other,
+                distance_m,
+            } => {
                 let Some(carrier) = record_of(&self.stage, &self.records, *carrier) else {
                     return false;
                 };
                 let solid = solid_description(&self.stage, *other);
                 let other = other_record(&self.stage, &self.records, *other, &solid);
-                message.obstacle(moment, &pose, [carrier, other.unwrap_or(carrier)], *distance_m);
+                message.obstacle(
+                    moment,
+                    &pose,
+                    [carrier, other.unwrap_or(carrier)],
+                    *distance_m,
+                );
             }
         }
         true
@@ -278,7 +351,11 @@ fn actor_record<'a>(actor: &Actor, record: &'a Record, token: &'a [u8]) -> Actor
     }
 }
 
-fn record_of<'a>(stage: &Stage, records: &'a BTreeMap<u32, Record>, id: u32) -> Option<ActorRecord<'a>> {
+fn record_of<'a>(
+    stage: &Stage,
+    records: &'a BTreeMap<u32, Record>,
+    id: u32,
+) -> Option<ActorRecord<'a>> {
     Some(actor_record(stage.actor(id).ok()?, records.get(&id)?, &[]))
 }
 

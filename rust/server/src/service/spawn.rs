@@ -13,25 +13,45 @@ const MAX_IDS: usize = 100_000;
 
 impl Host {
     /// Puts an actor on the stage and returns its id.
-    pub(super) fn spawn(&mut self, asked: &Description, pose: Transform, parent: Option<u32>) -> Result<u32, Refusal> {
-        let made = self
-            .blueprints
-            .make(asked)
-            .ok_or_else(|| Refusal(format!("there is no blueprint '{}'", asked.id.chars().take(80).collect::<String>())))?;
+    pub(super) fn spawn(
+        &mut self,
+        asked: &Description,
+        pose: Transform,
+        parent: Option<u32>,
+    ) -> Result<u32, Refusal> {
+        let made = self.blueprints.make(asked).ok_or_else(|| {
+            Refusal(format!(
+                "there is no blueprint '{}'",
+                asked.id.chars().take(80).collect::<String>()
+            ))
+        })?;
         if self.faults.refuses_spawn() {
             return Err("Spawn failed because of collision at spawn position".into());
         }
         let mount = parent.map(|parent| Mount { parent });
-        let id = self.session.stage.spawn(pose, mount, made.bounds, made.body)?;
-        let record = Record { description: made.description, tags: made.tags, stream: 0 };
+        let id = self
+            .session
+            .stage
+            .spawn(pose, mount, made.bounds, made.body)?;
+        let record = Record {
+            description: made.description,
+            tags: made.tags,
+            stream: 0,
+        };
         self.session.register(id, record, made.is_sensor);
         Ok(id)
     }
 }
 
 fn answer_actor(host: &Host, call: &mut Call<'_>, id: u32) -> Answer {
-    let is_known = host.session.describe(id, host.stream_port, |actor| actor.write(call.out));
-    if is_known { Ok(Done::Now) } else { Err(Refusal(format!("there is no actor {id}"))) }
+    let is_known = host
+        .session
+        .describe(id, host.stream_port, |actor| actor.write(call.out));
+    if is_known {
+        Ok(Done::Now)
+    } else {
+        Err(Refusal(format!("there is no actor {id}")))
+    }
 }
 
 pub(super) fn spawn(host: &mut Host, call: &mut Call<'_>) -> Answer {
@@ -63,11 +83,14 @@ pub(super) fn spectator(host: &mut Host, call: &mut Call<'_>) -> Answer {
 
 /// Unknown ids are left out.
 pub(super) fn actors_by_id(host: &mut Host, call: &mut Call<'_>) -> Answer {
-    let mut ids = call.arguments.list(MAX_IDS, crate::msgpack::Reader::number::<u32>)?;
+    let mut ids = call
+        .arguments
+        .list(MAX_IDS, crate::msgpack::Reader::number::<u32>)?;
     ids.retain(|id| host.session.record(*id).is_some());
     call.out.array(ids.len());
     for id in ids {
-        host.session.describe(id, host.stream_port, |actor| actor.write(call.out));
+        host.session
+            .describe(id, host.stream_port, |actor| actor.write(call.out));
     }
     Ok(Done::Now)
 }
@@ -75,7 +98,12 @@ pub(super) fn actors_by_id(host: &mut Host, call: &mut Call<'_>) -> Answer {
 /// Zeros for an actor that isn't there: a Traffic Manager asks late, and an error would kill its process.
 pub(super) fn bounding_box(host: &mut Host, call: &mut Call<'_>) -> Answer {
     let id = call.arguments.number()?;
-    let bounds = host.session.stage.actor(id).map(|actor| actor.bounds).unwrap_or_default();
+    let bounds = host
+        .session
+        .stage
+        .actor(id)
+        .map(|actor| actor.bounds)
+        .unwrap_or_default();
     write_bounds(call.out, &bounds, [0.0; 3], id);
     Ok(Done::Now)
 }

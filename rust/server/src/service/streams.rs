@@ -27,7 +27,11 @@ impl Streams {
 
     /// Somebody listens.
     pub fn add(&mut self, stream: u32, link: Arc<Link>) {
-        if let Some(index) = self.awaited.iter().position(|(awaited, _)| *awaited == stream) {
+        if let Some(index) = self
+            .awaited
+            .iter()
+            .position(|(awaited, _)| *awaited == stream)
+        {
             self.awaited.remove(index);
         }
         self.subscribers.entry(stream).or_default().push(link);
@@ -35,8 +39,10 @@ impl Streams {
 
     /// Somebody doesn't listen any more; the stream, if it was one.
     pub fn remove(&mut self, link: LinkId) -> Option<u32> {
-        let (stream, links) =
-            self.subscribers.iter_mut().find(|(_, links)| links.iter().any(|candidate| candidate.id == link))?;
+        let (stream, links) = self
+            .subscribers
+            .iter_mut()
+            .find(|(_, links)| links.iter().any(|candidate| candidate.id == link))?;
         let stream = *stream;
         links.retain(|candidate| candidate.id != link);
         if links.is_empty() {
@@ -64,7 +70,12 @@ impl Streams {
     pub fn hold(&mut self, arrived: Instant, now: Instant) -> Option<Instant> {
         self.awaited.retain(|(_, deadline)| *deadline > now);
         let subscription = self.awaited.iter().map(|(_, deadline)| *deadline).max();
-        let mut stuck = self.subscribers.values().flatten().filter(|link| !link.is_drained()).peekable();
+        let mut stuck = self
+            .subscribers
+            .values()
+            .flatten()
+            .filter(|link| !link.is_drained())
+            .peekable();
         if stuck.peek().is_none() {
             return subscription;
         }
@@ -74,6 +85,10 @@ impl Streams {
             return subscription;
         }
         // Nobody tells when a socket has drained: look again soon.
-        Some(subscription.unwrap_or(deadline).min(now + Duration::from_millis(2)))
+        Some(
+            subscription
+                .unwrap_or(deadline)
+                .min(now + Duration::from_millis(2)),
+        )
     }
 }

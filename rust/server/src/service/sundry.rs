@@ -7,7 +7,13 @@ use super::Host;
 use super::call::{Answer, Call, Done, Refusal};
 use crate::wire::layout::write_transform;
 
-const BONES: &[&str] = &["crl_root", "crl_hips__C", "crl_spine__C", "crl_neck__C", "crl_Head__C"];
+const BONES: &[&str] = &[
+    "crl_root",
+    "crl_hips__C",
+    "crl_spine__C",
+    "crl_neck__C",
+    "crl_Head__C",
+];
 const SOCKETS: &[&str] = &["root"];
 
 fn write_names(call: &mut Call<'_>, names: &[&str]) {
@@ -17,11 +23,13 @@ fn write_names(call: &mut Call<'_>, names: &[&str]) {
 
 /// The one part that every actor has.
 fn component(host: &Host, call: &mut Call<'_>) -> Result<&'static str, Refusal> {
-    Ok(match host.session.stage.actor(call.arguments.number()?)?.body {
-        Body::Vehicle(_) => "VehicleMesh",
-        Body::Walker(_) => "CharacterMesh0",
-        _ => "Mesh",
-    })
+    Ok(
+        match host.session.stage.actor(call.arguments.number()?)?.body {
+            Body::Vehicle(_) => "VehicleMesh",
+            Body::Walker(_) => "CharacterMesh0",
+            _ => "Mesh",
+        },
+    )
 }
 
 pub(super) fn component_names(host: &mut Host, call: &mut Call<'_>) -> Answer {
@@ -35,7 +43,10 @@ fn component_pose(host: &Host, call: &mut Call<'_>) -> Result<Transform, Refusal
     let name = component(host, call)?;
     let asked = call.arguments.text()?;
     if asked != name {
-        return Err(Refusal(format!("there is no component {:?}; there is {name}", asked.chars().take(80).collect::<String>())));
+        return Err(Refusal(format!(
+            "there is no component {:?}; there is {name}",
+            asked.chars().take(80).collect::<String>()
+        )));
     }
     Ok(host.session.stage.actor(arguments.number()?)?.pose)
 }
@@ -73,7 +84,11 @@ fn repeat_pose(host: &Host, call: &mut Call<'_>, count: usize, is_relative: bool
 
 const ORIGIN: Transform = Transform {
     location: [0.0; 3],
-    rotation: carla_online_world::stage::pose::Rotation { pitch_deg: 0.0, yaw_deg: 0.0, roll_deg: 0.0 },
+    rotation: carla_online_world::stage::pose::Rotation {
+        pitch_deg: 0.0,
+        yaw_deg: 0.0,
+        roll_deg: 0.0,
+    },
 };
 
 pub(super) fn bone_world_transforms(host: &mut Host, call: &mut Call<'_>) -> Answer {

@@ -1,7 +1,9 @@
 //! The table of calls: every name that the client knows, with what it gets.
 
 use super::call::{Answer, Call};
-use super::{Action, Host, actors, batch, episode, lights, maps, spawn, sundry, traffic_manager, vehicles};
+use super::{
+    Action, Host, actors, batch, episode, lights, maps, spawn, sundry, traffic_manager, vehicles,
+};
 use crate::wire::reply::Shape;
 use crate::wire::reply::Shape::{Bare, Value, Void};
 
@@ -41,25 +43,54 @@ const ZERO: &[u8] = &[0xca, 0, 0, 0, 0];
 /// 9.81 as an f32.
 const GRAVITY: &[u8] = &[0xca, 0x41, 0x1c, 0xf5, 0xc3];
 
-const fn call(name: &'static str, shape: Shape, handler: fn(&mut Host, &mut Call<'_>) -> Answer) -> Row {
-    Row { name, shape, handler: Handler::Call(handler), service: Service::Served }
+const fn call(
+    name: &'static str,
+    shape: Shape,
+    handler: fn(&mut Host, &mut Call<'_>) -> Answer,
+) -> Row {
+    Row {
+        name,
+        shape,
+        handler: Handler::Call(handler),
+        service: Service::Served,
+    }
 }
 
 const fn act(name: &'static str, action: Action) -> Row {
-    Row { name, shape: Void, handler: Handler::Actor(action), service: Service::Served }
+    Row {
+        name,
+        shape: Void,
+        handler: Handler::Actor(action),
+        service: Service::Served,
+    }
 }
 
 const fn still(name: &'static str, action: Action) -> Row {
-    Row { service: Service::Neutral, ..act(name, action) }
+    Row {
+        service: Service::Neutral,
+        ..act(name, action)
+    }
 }
 
 const fn neutral(name: &'static str, shape: Shape, value: &'static [u8]) -> Row {
-    Row { name, shape, handler: Handler::Neutral(value), service: Service::Neutral }
+    Row {
+        name,
+        shape,
+        handler: Handler::Neutral(value),
+        service: Service::Neutral,
+    }
 }
 
 /// Answered by code, but with canned content.
-const fn canned(name: &'static str, shape: Shape, handler: fn(&mut Host, &mut Call<'_>) -> Answer) -> Row {
-    Row { service: Service::Neutral, ..call(name, shape, handler) }
+const fn canned(
+    name: &'static str,
+    shape: Shape,
+    handler: fn(&mut Host, &mut Call<'_>) -> Answer,
+) -> Row {
+    Row {
+        service: Service::Neutral,
+        ..call(name, shape, handler)
+    }
 }
 
 /// Sorted by name, for the search.
@@ -69,8 +100,14 @@ static TABLE: &[Row] = &[
     act("add_actor_impulse", actors::add_impulse),
     act("add_actor_torque", actors::add_angular_impulse),
     call("add_traffic_manager_running", Value, traffic_manager::add),
-    act("apply_ackermann_control_to_vehicle", vehicles::apply_ackermann),
-    act("apply_ackermann_controller_settings", vehicles::apply_ackermann_settings),
+    act(
+        "apply_ackermann_control_to_vehicle",
+        vehicles::apply_ackermann,
+    ),
+    act(
+        "apply_ackermann_controller_settings",
+        vehicles::apply_ackermann_settings,
+    ),
     call("apply_batch", Bare, batch::apply),
     neutral("apply_color_texture_to_objects", Void, NOTHING),
     act("apply_control_to_vehicle", vehicles::apply_control),
@@ -88,28 +125,62 @@ static TABLE: &[Row] = &[
     call("copy_opendrive_to_file", Void, episode::receive),
     call("destroy_actor", Value, spawn::destroy),
     call("destroy_traffic_manager", Value, traffic_manager::remove),
-    act("disable_actor_constant_velocity", vehicles::disable_constant_velocity),
+    act(
+        "disable_actor_constant_velocity",
+        vehicles::disable_constant_velocity,
+    ),
     neutral("disable_sensor_for_ros", Void, NOTHING),
     neutral("draw_debug_shape", Void, NOTHING),
-    act("enable_actor_constant_velocity", vehicles::enable_constant_velocity),
+    act(
+        "enable_actor_constant_velocity",
+        vehicles::enable_constant_velocity,
+    ),
     still("enable_carsim", actors::accept),
     still("enable_chrono_physics", actors::accept),
     neutral("enable_environment_objects", Void, NOTHING),
     neutral("enable_gbuffers", Void, NOTHING),
     neutral("enable_sensor_for_ros", Void, NOTHING),
     call("freeze_all_traffic_lights", Void, lights::freeze_all),
-    call("get_ackermann_controller_settings", Value, vehicles::ackermann_settings),
+    call(
+        "get_ackermann_controller_settings",
+        Value,
+        vehicles::ackermann_settings,
+    ),
     canned("get_actor_bone_names", Value, sundry::bone_names),
-    canned("get_actor_bone_relative_transforms", Value, sundry::bone_relative_transforms),
-    canned("get_actor_bone_world_transforms", Value, sundry::bone_world_transforms),
+    canned(
+        "get_actor_bone_relative_transforms",
+        Value,
+        sundry::bone_relative_transforms,
+    ),
+    canned(
+        "get_actor_bone_world_transforms",
+        Value,
+        sundry::bone_world_transforms,
+    ),
     call("get_actor_bounding_box", Value, spawn::bounding_box),
     canned("get_actor_component_names", Value, sundry::component_names),
-    canned("get_actor_component_relative_transform", Value, sundry::component_relative_transform),
-    canned("get_actor_component_world_transform", Value, sundry::component_world_transform),
+    canned(
+        "get_actor_component_relative_transform",
+        Value,
+        sundry::component_relative_transform,
+    ),
+    canned(
+        "get_actor_component_world_transform",
+        Value,
+        sundry::component_world_transform,
+    ),
     call("get_actor_definitions", Value, maps::definitions),
     canned("get_actor_socket_names", Value, sundry::socket_names),
-    canned("get_actor_socket_relative_transforms", Value, sundry::socket_relative_transforms),
-    canned("get_actor_socket_world_transforms", Value, sundry::socket_world_transforms),
+    canned(
+        "get_actor_socket_relative_transforms",
+        Value,
+        sundry::socket_relative_transforms,
+    ),
+    canned(
+        "get_actor_socket_world_transforms",
+        Value,
+        sundry::socket_world_transforms,
+    ),
     call("get_actors_by_id", Value, spawn::actors_by_id),
     neutral("get_all_level_BBs", Value, EMPTY),
     call("get_available_maps", Value, maps::available_maps),
@@ -138,7 +209,11 @@ static TABLE: &[Row] = &[
     neutral("get_wheel_pitch_angle", Value, ZERO),
     call("get_wheel_steer_angle", Value, vehicles::wheel_steer_angle),
     neutral("is_sensor_enabled_for_ros", Value, FALSE),
-    call("is_traffic_manager_running", Value, traffic_manager::is_running),
+    call(
+        "is_traffic_manager_running",
+        Value,
+        traffic_manager::is_running,
+    ),
     neutral("load_map_layer", Void, NOTHING),
     call("load_new_episode", Void, episode::load),
     still("open_vehicle_door", actors::accept),
@@ -156,7 +231,10 @@ static TABLE: &[Row] = &[
     act("set_actor_enable_gravity", actors::set_gravity),
     act("set_actor_location", actors::set_location),
     act("set_actor_simulate_physics", actors::set_simulate_physics),
-    act("set_actor_target_angular_velocity", actors::set_target_angular_velocity),
+    act(
+        "set_actor_target_angular_velocity",
+        actors::set_target_angular_velocity,
+    ),
     act("set_actor_target_velocity", actors::set_target_velocity),
     act("set_actor_transform", actors::set_transform),
     neutral("set_annotations_traverse_translucency", Void, NOTHING),
@@ -194,7 +272,10 @@ static TABLE: &[Row] = &[
 
 /// The row of a name.
 pub(super) fn find(name: &str) -> Option<&'static Row> {
-    TABLE.binary_search_by(|row| row.name.cmp(name)).ok().map(|index| &TABLE[index])
+    TABLE
+        .binary_search_by(|row| row.name.cmp(name))
+        .ok()
+        .map(|index| &TABLE[index])
 }
 
 /// Every name with how it is answered, sorted.
@@ -219,7 +300,11 @@ mod tests {
     fn neutral_values_are_one_value_or_none_for_void() {
         for row in TABLE {
             if let Handler::Neutral(value) = row.handler {
-                let expected = if row.shape == Void { Ok(None) } else { Ok(Some(value.len())) };
+                let expected = if row.shape == Void {
+                    Ok(None)
+                } else {
+                    Ok(Some(value.len()))
+                };
                 assert_eq!(Scanner::default().advance(value), expected, "{}", row.name);
             }
         }

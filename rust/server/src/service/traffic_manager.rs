@@ -55,7 +55,8 @@ impl TrafficManagers {
 
 pub(super) fn is_running(host: &mut Host, call: &mut Call<'_>) -> Answer {
     let port: u16 = call.arguments.number()?;
-    call.out.boolean(host.traffic_managers.by_port.contains_key(&port));
+    call.out
+        .boolean(host.traffic_managers.by_port.contains_key(&port));
     Ok(Done::Now)
 }
 
@@ -69,7 +70,9 @@ pub(super) fn find(host: &mut Host, call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn add(host: &mut Host, call: &mut Call<'_>) -> Answer {
-    let (address, port) = call.arguments.tuple(2, |inner| Ok((inner.text()?.to_owned(), inner.number::<u16>()?)))?;
+    let (address, port) = call.arguments.tuple(2, |inner| {
+        Ok((inner.text()?.to_owned(), inner.number::<u16>()?))
+    })?;
     let managers = &mut host.traffic_managers.by_port;
     let is_new = managers.len() < MAX_MANAGERS && !managers.contains_key(&port);
     if is_new {
@@ -81,6 +84,7 @@ pub(super) fn add(host: &mut Host, call: &mut Call<'_>) -> Answer {
 
 pub(super) fn remove(host: &mut Host, call: &mut Call<'_>) -> Answer {
     let port: u16 = call.arguments.number()?;
-    call.out.boolean(host.traffic_managers.by_port.remove(&port).is_some());
+    call.out
+        .boolean(host.traffic_managers.by_port.remove(&port).is_some());
     Ok(Done::Now)
 }

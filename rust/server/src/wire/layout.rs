@@ -36,12 +36,18 @@ pub struct Description {
 impl Description {
     /// A description without attributes.
     pub fn named(id: &str) -> Self {
-        Self { id: id.into(), ..Self::default() }
+        Self {
+            id: id.into(),
+            ..Self::default()
+        }
     }
 
     /// The value of an attribute.
     pub fn attribute(&self, id: &str) -> Option<&str> {
-        self.attributes.iter().find(|attribute| attribute.id == id).map(|attribute| attribute.value.as_str())
+        self.attributes
+            .iter()
+            .find(|attribute| attribute.id == id)
+            .map(|attribute| attribute.value.as_str())
     }
 
     /// `[uid, id, [[id, type, value]...]]`
@@ -52,10 +58,18 @@ impl Description {
             let attributes = inner.list(MAX_ATTRIBUTES, |item| {
                 item.tuple(3, |item| {
                     let id = item.text()?.to_owned();
-                    Ok(AttributeValue { id, kind: item.number()?, value: item.text()?.to_owned() })
+                    Ok(AttributeValue {
+                        id,
+                        kind: item.number()?,
+                        value: item.text()?.to_owned(),
+                    })
                 })
             })?;
-            Ok(Self { uid, id, attributes })
+            Ok(Self {
+                uid,
+                id,
+                attributes,
+            })
         })
     }
 
@@ -76,7 +90,9 @@ impl Description {
 
 /// `[x, y, z]`
 pub fn read_vector(reader: &mut Reader<'_>) -> Result<Vector> {
-    reader.tuple(3, |inner| Ok([inner.single()?, inner.single()?, inner.single()?]))
+    reader.tuple(3, |inner| {
+        Ok([inner.single()?, inner.single()?, inner.single()?])
+    })
 }
 
 /// `[[x, y, z], [pitch, yaw, roll]]`
@@ -84,7 +100,14 @@ pub fn read_transform(reader: &mut Reader<'_>) -> Result<Transform> {
     reader.tuple(2, |inner| {
         let location = read_vector(inner)?;
         let [pitch_deg, yaw_deg, roll_deg] = read_vector(inner)?;
-        Ok(Transform { location, rotation: Rotation { pitch_deg, yaw_deg, roll_deg } })
+        Ok(Transform {
+            location,
+            rotation: Rotation {
+                pitch_deg,
+                yaw_deg,
+                roll_deg,
+            },
+        })
     })
 }
 
@@ -120,7 +143,11 @@ pub fn read_ackermann(reader: &mut Reader<'_>) -> Result<AckermannControl> {
 pub fn read_walker_control(reader: &mut Reader<'_>) -> Result<WalkerControl> {
     reader.tuple(3, |inner| {
         let direction = read_vector(inner)?;
-        Ok(WalkerControl { direction, speed_mps: inner.single()?.clamp(0.0, 100.0), jump: inner.boolean()? })
+        Ok(WalkerControl {
+            direction,
+            speed_mps: inner.single()?.clamp(0.0, 100.0),
+            jump: inner.boolean()?,
+        })
     })
 }
 
@@ -143,7 +170,11 @@ pub fn write_vector(out: &mut Packer, vector: Vector) {
 
 /// A pose.
 pub fn write_transform(out: &mut Packer, transform: &Transform) {
-    let Rotation { pitch_deg, yaw_deg, roll_deg } = transform.rotation;
+    let Rotation {
+        pitch_deg,
+        yaw_deg,
+        roll_deg,
+    } = transform.rotation;
     out.array(2);
     write_vector(out, transform.location);
     write_vector(out, [pitch_deg, yaw_deg, roll_deg]);

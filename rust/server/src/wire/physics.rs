@@ -10,12 +10,18 @@ type Result<T> = std::result::Result<T, Malformed>;
 const CM_PER_M: f32 = 100.0;
 
 fn read_curve(reader: &mut Reader<'_>) -> Result<Vec<[f32; 2]>> {
-    reader.list(MAX_TABLE, |point| point.tuple(2, |point| Ok([point.single()?, point.single()?])))
+    reader.list(MAX_TABLE, |point| {
+        point.tuple(2, |point| Ok([point.single()?, point.single()?]))
+    })
 }
 
 fn read_gear(reader: &mut Reader<'_>) -> Result<Gear> {
     reader.tuple(3, |inner| {
-        Ok(Gear { ratio: inner.single()?, down_ratio: inner.single()?, up_ratio: inner.single()? })
+        Ok(Gear {
+            ratio: inner.single()?,
+            down_ratio: inner.single()?,
+            up_ratio: inner.single()?,
+        })
     })
 }
 
@@ -85,7 +91,9 @@ pub fn write(out: &mut Packer, physics: &VehiclePhysics, position: impl Fn(usize
     out.array(physics.gears.len());
     for gear in &physics.gears {
         out.array(3);
-        [gear.ratio, gear.down_ratio, gear.up_ratio].iter().for_each(|value| out.single(*value));
+        [gear.ratio, gear.down_ratio, gear.up_ratio]
+            .iter()
+            .for_each(|value| out.single(*value));
     }
     out.single(physics.mass_kg);
     out.single(physics.drag_coefficient);

@@ -35,6 +35,12 @@ impl<'a> Request<'a> {
             return fault("the call's metadata");
         }
         let is_async = reader.tuple(1, Reader::boolean)?;
-        Ok(Self { id, name, is_async, count: count - 1, arguments: reader })
+        Ok(Self {
+            id,
+            name,
+            is_async,
+            count: count - 1,
+            arguments: reader,
+        })
     }
 }

@@ -16,7 +16,13 @@ pub struct SensorMessage {
 }
 
 impl SensorMessage {
-    fn build(&mut self, kind: PayloadKind, moment: Moment, pose: &Transform, write: impl FnOnce(&mut Packer)) {
+    fn build(
+        &mut self,
+        kind: PayloadKind,
+        moment: Moment,
+        pose: &Transform,
+        write: impl FnOnce(&mut Packer),
+    ) {
         stream::begin(&mut self.bytes, kind, moment, pose);
         self.body.truncate(0);
         write(&mut self.body);
@@ -28,12 +34,20 @@ impl SensorMessage {
     pub fn gnss(&mut self, moment: Moment, pose: &Transform, place: &GeoLocation) {
         self.build(PayloadKind::Gnss, moment, pose, |out| {
             out.array(3);
-            [place.latitude_deg, place.longitude_deg, place.altitude_m].iter().for_each(|value| out.double(*value));
+            [place.latitude_deg, place.longitude_deg, place.altitude_m]
+                .iter()
+                .for_each(|value| out.double(*value));
         });
     }
 
     /// `[[ax, ay, az], [gx, gy, gz], compass]`
-    pub fn imu(&mut self, moment: Moment, pose: &Transform, vectors: [Vector; 2], compass_rad: f32) {
+    pub fn imu(
+        &mut self,
+        moment: Moment,
+        pose: &Transform,
+        vectors: [Vector; 2],
+        compass_rad: f32,
+    ) {
         self.build(PayloadKind::Imu, moment, pose, |out| {
             out.array(3);
             vectors.iter().for_each(|vector| write_vector(out, *vector));
@@ -42,7 +56,13 @@ impl SensorMessage {
     }
 
     /// `[self, other, impulse]`
-    pub fn collision(&mut self, moment: Moment, pose: &Transform, actors: [ActorRecord<'_>; 2], impulse: Vector) {
+    pub fn collision(
+        &mut self,
+        moment: Moment,
+        pose: &Transform,
+        actors: [ActorRecord<'_>; 2],
+        impulse: Vector,
+    ) {
         self.build(PayloadKind::Collision, moment, pose, |out| {
             out.array(3);
             actors.iter().for_each(|actor| actor.write(out));
@@ -51,7 +71,13 @@ impl SensorMessage {
     }
 
     /// `[self, other, distance]`
-    pub fn obstacle(&mut self, moment: Moment, pose: &Transform, actors: [ActorRecord<'_>; 2], distance_m: f32) {
+    pub fn obstacle(
+        &mut self,
+        moment: Moment,
+        pose: &Transform,
+        actors: [ActorRecord<'_>; 2],
+        distance_m: f32,
+    ) {
         self.build(PayloadKind::Obstacle, moment, pose, |out| {
             out.array(3);
             actors.iter().for_each(|actor| actor.write(out));

@@ -64,11 +64,21 @@ fn write_actor(out: &mut Vec<u8>, actor: &Actor, stage: &Stage) {
             for value in [control.throttle, control.steer, control.brake] {
                 at.put(&value.to_le_bytes());
             }
-            at.put(&[control.hand_brake, control.reverse, control.manual_gear_shift].map(u8::from));
+            at.put(
+                &[
+                    control.hand_brake,
+                    control.reverse,
+                    control.manual_gear_shift,
+                ]
+                .map(u8::from),
+            );
             at.put(&vehicle.gear().to_le_bytes());
             at.put(&vehicle.speed_limit_kmh.to_le_bytes());
             let light = stage.light_at(actor);
-            at.put(&[light.map_or(GREEN, |(_, colour)| colour as u8), u8::from(light.is_some())]);
+            at.put(&[
+                light.map_or(GREEN, |(_, colour)| colour as u8),
+                u8::from(light.is_some()),
+            ]);
             at.put(&light.map_or(0, |(id, _)| id).to_le_bytes());
         }
         Body::Walker(walker) => {
@@ -101,7 +111,9 @@ impl Cursor<'_> {
     }
 
     fn put_vector(&mut self, vector: [f32; 3]) {
-        vector.into_iter().for_each(|value| self.put(&value.to_le_bytes()));
+        vector
+            .into_iter()
+            .for_each(|value| self.put(&value.to_le_bytes()));
     }
 
     /// 32 bytes, padded with zeros, the last of which is always zero.
