@@ -12,10 +12,14 @@ const MAX_FOLLOWING: usize = 1000;
 const SPAWN: u8 = 0;
 const CONSOLE: u8 = 20;
 
+fn destroy(host: &mut Host, id: u32, _: &mut Reader<'_>) -> Result<(), Refusal> {
+    Ok(host.session.destroy(id)?)
+}
+
 /// What a command does to its actor, by CARLA's number.
 fn action(number: u8) -> Option<Action> {
     Some(match number {
-        1 => |host, id, _| Ok(host.session.destroy(id)?),
+        1 => destroy,
         2 => vehicles::apply_control,
         3 => vehicles::apply_ackermann,
         4 => actors::apply_walker_control,
