@@ -738,7 +738,7 @@ class ReplayPositions:
 
 @final
 class ServerThreads:
-    """A CARLA 0.9.16 server in threads of this process; `carla_online.server.Server` runs one in a process of its own."""
+    """A CARLA 0.9.16 server in threads of this process; `carla_online.server.Server` has a process of its own."""
 
     def __new__(
         cls,

@@ -65,18 +65,26 @@ def speed() -> None:
 
 
 _TRAFFIC = """
-import carla, sys
-client = carla.Client("127.0.0.1", int(sys.argv[1])); client.set_timeout(20.0)
+import os, sys
+import carla
+
+port, manager_port, seed, ticks = map(int, sys.argv[1:])
+client = carla.Client("127.0.0.1", port)
+client.set_timeout(20.0)
 world = client.get_world()
 world.apply_settings(carla.WorldSettings(synchronous_mode=True, fixed_delta_seconds=0.05))
-manager = client.get_trafficmanager(int(sys.argv[2])); manager.set_synchronous_mode(True); manager.set_random_device_seed(int(sys.argv[3]))
+manager = client.get_trafficmanager(manager_port)
+manager.set_synchronous_mode(True)
+manager.set_random_device_seed(seed)
 blueprint = world.get_blueprint_library().find("vehicle.tesla.model3")
-S, A, F = carla.command.SpawnActor, carla.command.SetAutopilot, carla.command.FutureActor
+autopilot = carla.command.SetAutopilot(carla.command.FutureActor, True, manager_port)
 points = world.get_map().get_spawn_points()[::4][:20]
-ids = [r.actor_id for r in client.apply_batch_sync([S(blueprint, p).then(A(F, True, manager.get_port())) for p in points], True)]
-for _ in range(int(sys.argv[4])): world.tick()
+chains = [carla.command.SpawnActor(blueprint, point).then(autopilot) for point in points]
+ids = [answer.actor_id for answer in client.apply_batch_sync(chains, True)]
+for _ in range(ticks):
+    world.tick()
 print("left", len(world.get_actors(ids)), "of", len(ids), flush=True)
-import os; os._exit(0)
+os._exit(0)  # the wheel may crash while it clears up
 """
 
 
@@ -89,7 +97,9 @@ def traffic() -> None:
             words = [str(server.port), str(server.port + 2), str(run), str(TRAFFIC_TICKS)]
             command = [sys.executable, "-c", _TRAFFIC, *words]
             try:
-                out = subprocess.run(command, capture_output=True, text=True, timeout=TRAFFIC_TIMEOUT_S, check=False, cwd=ROOT)
+                out = subprocess.run(
+                    command, capture_output=True, text=True, timeout=TRAFFIC_TIMEOUT_S, check=False, cwd=ROOT
+                )
                 lost += "left 20 of 20" not in out.stdout
             except subprocess.TimeoutExpired:
                 hung += 1

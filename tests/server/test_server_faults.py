@@ -66,6 +66,6 @@ def test_an_unknown_map_is_named_with_those_that_exist():
 
 
 def test_a_port_that_is_taken_is_an_error():
-    with Server(ServerConfig(map="Straight")) as server:
-        with pytest.raises(SimulatorCrashed, match="can't listen"), Server(ServerConfig(port=server.port)):
-            pass
+    taken = Server(ServerConfig(map="Straight"))
+    with taken, pytest.raises(SimulatorCrashed, match="can't listen"), Server(ServerConfig(port=taken.port)):
+        pass

@@ -37,7 +37,12 @@ def test_garbage_on_both_ports_leaves_the_server_as_it_was(server):
         data = draw.randbytes(draw.randrange(1, 400))
         send(server.port, data)
         send(server.port + 1, data)
-    announced = [b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\x91" * 5000, b"\xdb\x7f\xff\xff\xff" + b"x" * 5000]
+    announced = [
+        b"\xdd\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\x91" * 5000,
+        b"\xdb\x7f\xff\xff\xff" + b"x" * 5000,
+    ]
     for data in announced:
         send(server.port, data)
     assert memory().rss - before < 64 << 20
@@ -47,9 +52,16 @@ def test_garbage_on_both_ports_leaves_the_server_as_it_was(server):
 
 
 def test_wrong_arguments_are_answered_and_the_connection_lives_on(server):
-    nonsense = [b"\x91\x91\xc2", b"\x92\x91\xc2\xc0", b"\x93\x91\xc2\xa1x\xc3", b"\x94\x91\xc2\xcb" + struct.pack(">d", float("nan")) + b"\xc0\xc0"]
+    nonsense = [
+        b"\x91\x91\xc2",
+        b"\x92\x91\xc2\xc0",
+        b"\x93\x91\xc2\xa1x\xc3",
+        b"\x94\x91\xc2\xcb" + struct.pack(">d", float("nan")) + b"\xc0\xc0",
+    ]
     names = ["spawn_actor", "apply_batch", "set_episode_settings", "load_new_episode", "get_actors_by_id", "tick_cu"]
-    data = b"".join(call(i, name, arguments) for i, (name, arguments) in enumerate((n, a) for n in names for a in nonsense))
+    data = b"".join(
+        call(i, name, arguments) for i, (name, arguments) in enumerate((n, a) for n in names for a in nonsense)
+    )
     answers = send(server.port, data + call(99, "version", b"\x91\x91\xc2"))
     assert answers.endswith(b"\xa60.9.16")
     assert answers.count(b"\x94\x01") >= 25

@@ -31,10 +31,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=2000, help="port; the next one is taken too; 0: any free pair")
     parser.add_argument("--map", default=None, help="name of the first map")
-    parser.add_argument("--maps", metavar="DIR", default=None, help="folder of OpenDRIVE files (.xodr) to serve by name")
+    parser.add_argument(
+        "--maps", metavar="DIR", default=None, help="folder of OpenDRIVE files (.xodr) to serve by name"
+    )
     parser.add_argument("--alias", metavar="NAME=MAP", action="append", default=[], help="serve MAP under NAME as well")
-    parser.add_argument("--fault", metavar="FAULT", action="append", default=[], help="make something go wrong, to test "
-                        "your recovery: hang-at=FRAME, crash-at=FRAME, slow=MS, drop-sensor=NTH, refuse-spawn=NTH")
+    parser.add_argument(
+        "--fault",
+        metavar="FAULT",
+        action="append",
+        default=[],
+        help="make something go wrong, to test "
+        "your recovery: hang-at=FRAME, crash-at=FRAME, slow=MS, drop-sensor=NTH, refuse-spawn=NTH",
+    )
     return parser
 
 
@@ -63,7 +71,9 @@ def serve(arguments: list[str]) -> int:
         return 0
     finally:
         server.stop()
-    raise SimulatorCrashed("a thread of the server has failed; its reason stands above. Start it again and report this.")
+    raise SimulatorCrashed(
+        "a thread of the server has failed; its reason stands above. Start it again and report this."
+    )
 
 
 def _end(number: int, frame: FrameType | None) -> None:
