@@ -12,5 +12,5 @@ mod poll;
 
 pub use inbox::{Event, Inbox, Work};
 pub use link::{Link, LinkId};
-pub use listen::{Listeners, listen};
-pub use poll::{PollThread, Stopper};
+pub use listen::listen;
+pub use poll::PollThread;

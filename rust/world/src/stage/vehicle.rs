@@ -218,11 +218,6 @@ impl Vehicle {
             * self.physics.final_ratio.max(0.0)
     }
 
-    /// Forgets the state of motor and gearbox, as a respawn would.
-    pub(super) fn rest(&mut self) {
-        (self.throttle, self.brake, self.gear, self.shift_left_s) = (0.0, 0.0, NEUTRAL, 0.0);
-    }
-
     /// Whether nothing would change if the vehicle weren't stepped.
     pub(super) fn is_idle(&self, motion: &Motion) -> bool {
         motion.vx == 0.0
