@@ -1,7 +1,9 @@
 """`make bench-check`: the ratios of a fresh measurement beside those of the committed reference.
 
-Only what ran on one thread beside NumPy and the limit is compared, and only as ratios inside one run: absolute times say
-which machine it was. Usage: python benches/check.py bench.json [reference.json]; `--update` writes the reference anew.
+Only what ran on one thread beside NumPy and the limit is compared, and only as ratios inside one run: absolute times
+say which machine it was.
+
+Usage: python benches/check.py bench.json [reference.json]; `--update` writes the reference anew.
 """
 
 from __future__ import annotations

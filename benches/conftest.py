@@ -1,7 +1,8 @@
-"""The benchmark session: options, the arena in which contests run, and the report at its end."""
+"""The benchmark session: options, whether the machine is free, and the report at its end."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -9,16 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import machine
 import pytest
+
+import machine
 import report
-from rounds import Contender, Contest, MachineLoadedError
-
-EXIT_LOADED = 75
-"""As sysexits.h has it: a temporary failure; try again later."""
-
-RESULTS = pytest.StashKey[list[Contest]]()
-NOTES = pytest.StashKey[list[str]]()
+from arena import EXIT_LOADED, NOTES, RESULTS, Arena, is_measuring
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,13 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Before torch is imported: two threads beside a busy core are far slower than one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.stash[RESULTS] = []
     config.stash[NOTES] = []
-
-
-def is_measuring(config: pytest.Config) -> bool:
-    """Whether times are taken; without `--benchmark-enable` each contender only runs once."""
-    return not config.getoption("benchmark_disable") or bool(config.getoption("benchmark_enable"))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -55,78 +48,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         config.stash[NOTES].append(f"{message} at the start: a loaded machine, measured on request")
 
 
-class Arena:
-    """Runs contests and keeps what they found."""
-
-    def __init__(self, config: pytest.Config, directory: Path) -> None:
-        self._config = config
-        self.directory = directory
-        self.rows: int = config.getoption("bench_rows") if is_measuring(config) else 4_096
-
-    @property
-    def rounds(self) -> int:
-        """Rounds that must count."""
-        return int(self._config.getoption("bench_rounds"))
-
-    @property
-    def is_measuring(self) -> bool:
-        """Whether times are taken."""
-        return is_measuring(self._config)
-
-    def wants(self, name: str) -> bool:
-        """Whether a library, `numpy` or `limit` takes part."""
-        chosen = self._config.getoption("bench_against")
-        return chosen == "all" or name in chosen.split(",")
-
-    def record(self, contest: Contest) -> None:
-        """Adds a contest that was run elsewhere."""
-        self._config.stash[RESULTS].append(contest)
-
-    def note(self, text: str) -> None:
-        """Adds a line to the report."""
-        self._config.stash[NOTES].append(text)
-
-    def contest(
-        self,
-        benchmark: Any,
-        name: str,
-        contenders: list[Contender],
-        *,
-        skipped: dict[str, str] | None = None,
-        gated: bool = True,
-    ) -> Contest:
-        """Runs one contest; pytest-benchmark's own record is the round with everything in it."""
-        contenders = [
-            contender
-            for contender in contenders
-            if contender.kind not in ("numpy", "limit") or self.wants(contender.kind)
-        ]
-        contest = Contest(name, contenders, skipped or {}, gated)
-        if not self.is_measuring:
-            benchmark(contest.run_once)
-            return contest
-        option = self._config.getoption
-        try:
-            benchmark.pedantic(
-                contest.run,
-                kwargs={
-                    "rounds": option("bench_rounds"),
-                    "visit_s": option("bench_visit_ms") / 1e3,
-                    "clock": option("bench_clock"),
-                },
-                rounds=1,
-            )
-        except MachineLoadedError as error:
-            if not option("bench_loaded"):
-                pytest.exit(f"{error}: stop them and try again", returncode=EXIT_LOADED)
-            self.note(f"{error}; the steady rounds count although there are few")
-        benchmark.extra_info.update(
-            {contender.name: contest.ratio(index).median for index, contender in enumerate(contenders)}
-        )
-        self.record(contest)
-        return contest
-
-
 @pytest.fixture(scope="session")
 def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
     """Where contests run, with a directory for buffers that is removed afterwards."""
@@ -135,14 +56,6 @@ def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
         yield Arena(request.config, directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_torch_thread() -> None:
-    """Two threads beside a busy core are far slower than one."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.hookimpl(trylast=True)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from carla_online.replay import Field, Prioritized, ReplayBuffer, ReplaySchema
 from rounds import repeated
 from rows import ACTION_DIM, IMAGE_SHAPE, OBS_DIM, Columns, image_rows, vector_rows
-
-from carla_online.replay import Field, ReplayBuffer, ReplaySchema
 
 Run = Callable[[int], None]
 
@@ -31,8 +31,7 @@ def schema(*, linked: bool, image: bool = False) -> ReplaySchema:
         Field("step_id", "u64"),
     ]
     if not linked:
-        # A schema needs a linked field: one byte.
-        fields += [Field("following_obs", *observation), Field("phase", "u8", linked=True)]
+        fields.append(Field("next_obs", *observation))
     return ReplaySchema(tuple(fields))
 
 
@@ -79,14 +78,11 @@ class Ours:
         }
         if self.linked:
             return values, {"obs": columns["obs"]}
-        phase = np.zeros(count, np.uint8)
-        return values | {"following_obs": columns["next_obs"], "phase": phase}, {"phase": phase}
+        return values | {"next_obs": columns["next_obs"]}, {}
 
     def append_once(self) -> Callable[[], object]:
         """What appends one row to each stream."""
-        values, following = self._values(self.streams)
-        append = self.writer.append
-        return lambda: append(values, following)
+        return self.writer.bind(*self._values(self.streams)).append
 
     def add(self) -> Run:
         """One row a stream and call."""
@@ -103,6 +99,25 @@ class Ours:
         """Into fresh arrays."""
         sampler = self.buffer.sampler(seed=5)
         return repeated(lambda: sampler.sample(batch))
+
+    def cycle(self, batch: int) -> Run:
+        """Appends a row, samples a batch by priority, updates its priorities."""
+        append, sampler = self.append_once(), self.buffer.sampler(seed=5, mode=Prioritized(exponent=0.6, correction=0.4))
+        out = sampler.allocate(batch)
+        priorities = np.random.default_rng(2).uniform(0.1, 1.0, batch).astype(np.float32)
+
+        def once() -> None:
+            append()
+            sampler.sample_into(out)
+            sampler.update_priorities(out, priorities)
+
+        return repeated(once)
+
+    def sample_checked(self, batch: int) -> Run:
+        """Into arrays bound once, each row's checksum compared."""
+        sampler = self.buffer.sampler(seed=5, check=True)
+        out = sampler.allocate(batch)
+        return repeated(lambda: sampler.sample_into(out))
 
     def close(self) -> None:
         """Closes writer and buffer."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from rounds import repeated
 from rows import ACTION_DIM, IMAGE_SHAPE, OBS_DIM, Columns, chunks, image_rows, vector_rows
 

@@ -1,9 +1,10 @@
-"""What `make bench` leaves: bench.json and the table."""
+"""What `make bench` leaves: bench.json and the table. `python benches/report.py bench.json` prints the table again."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -91,7 +92,9 @@ def table(content: dict[str, Any]) -> str:
                 f"| {contest['name']} | {entry['name']} ({entry['kind']}) | {_spread(entry['wall_us'])} "
                 f"| {_number(entry['cpu_us']['median'])} | {_spread(entry['times_ours'])} |"
             )
-        lines += [f"| {contest['name']} | {name} | not measured: {why} | | |" for name, why in contest["skipped"].items()]
+        lines += [
+            f"| {contest['name']} | {name} | not measured: {why} | | |" for name, why in contest["skipped"].items()
+        ]
     return "\n".join(lines)
 
 
@@ -108,7 +111,7 @@ def _fastest(contest: dict[str, Any]) -> str:
 
 
 def _times(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} ×"
+    return "-" if value is None else f"{value:.2f} x"
 
 
 def _share(value: float | None) -> str:
@@ -123,3 +126,7 @@ def _number(value: float) -> str:
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    print(table(json.loads(Path(sys.argv[1]).read_text())))

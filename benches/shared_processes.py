@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from replay_ours import Ours
 from rows import ACTION_DIM, OBS_DIM, vector_rows
 
@@ -36,7 +37,7 @@ def _work(prepare: Callable[..., Step], arguments: tuple[Any, ...], barrier: Any
     done.value = calls / elapsed
 
 
-def run_both(backend: "Backend", *, rows_a_call: int, seconds: float) -> tuple[float, float]:
+def run_both(backend: Backend, *, rows_a_call: int, seconds: float) -> tuple[float, float]:
     """Runs writer and sampler together. Returns rows written and batches sampled a second."""
     context = backend.context
     barrier = context.Barrier(2)

@@ -1,7 +1,7 @@
 """Speed of the advantage kernels beside NumPy, torch, the formulas of TRL and verl, TorchRL, and plain loops.
 
 TRL and verl can't be installed beside the rest; their formulas are written here as vectorised torch code, from their
-sources. verl's default is a loop over a dict of groups, hundreds of times slower: comparing with it would be a straw man.
+sources. verl's default is a loop over a dict of groups, hundreds of times slower: no fair comparison.
 
 Run: `make bench`, or `python -m pytest benches/test_advantage.py --benchmark-enable`.
 """
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Arena
+
+from arena import Arena
 from rounds import Contender, repeated
 
 limits = pytest.importorskip("_limits", reason="the limits crate isn't built: make bench builds it")

@@ -1,7 +1,7 @@
 """Speed of one SAC update, and where the time of a small SAC run goes.
 
-Pendulum's sizes: observation 3, action 1, two hidden layers of 256, two critics, batch 256, one thread. Our critics have
-layer normalisation, which costs time that the others don't spend; the limit is the matrix products of an update alone.
+Pendulum's sizes: observation 3, action 1, two hidden layers of 256, two critics, batch 256, one thread. Our critics
+have layer normalisation, which costs time that the others don't spend; the limit is the matrix products of an update.
 
 Run: `make bench`, or `python -m pytest benches/test_learner.py --benchmark-enable`.
 """
@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from conftest import Arena
-from rounds import Contender, repeated
 
+from arena import Arena
 from carla_online.learners import SACConfig, SACLearner, TransitionBatch
 from carla_online.policies import FullPolicy
 from carla_online.replay import ReplayBuffer, ReplaySchema
+from rounds import Contender, repeated
 
 OBS_DIM, ACTION_DIM, HIDDEN, BATCH = 3, 1, (256, 256), 256
 
@@ -61,8 +61,8 @@ def sb3_update() -> Callable[[], None]:
 def matrix_products() -> Callable[[], None]:
     """The 256 x 256 x 256 products of one update; the narrow first and last layers are left out.
 
-    Forward 8: two actors, two targets, two critics, two critics for the actor. Backward 8: two critics with both factors
-    (4), the same two for the actor's loss with one (2), one actor with both (2).
+    Forward 8: two actors, two targets, two critics, two critics for the actor. Backward 8: two critics with both
+    factors (4), the same two for the actor's loss with one (2), one actor with both (2).
     """
     left, right, out = torch.randn(BATCH, 256), torch.randn(256, 256), torch.empty(BATCH, 256)
 
@@ -118,7 +118,6 @@ def test_where_the_time_goes(benchmark: Any, arena: Arena) -> None:
         if arena.is_measuring:
             taken = [float(np.median(contest.seconds(index))) for index in range(len(contenders))]
             shares = ", ".join(
-                f"{contender.name} {share / sum(taken):.1%}"
-                for contender, share in zip(contenders, taken, strict=True)
+                f"{contender.name} {share / sum(taken):.1%}" for contender, share in zip(contenders, taken, strict=True)
             )
             arena.note(f"a small SAC run on Pendulum-v1, one update a step: {shares}")

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 import replay_peers
-from conftest import Arena
+from arena import Arena
 from replay_ours import Ours
 from replay_plain import Limit, NumpyRing
 from rounds import Contender
@@ -46,6 +47,7 @@ class Stand:
         contenders = [
             Contender("sample_into", "ours", self.ours.sample(batch)),
             Contender("sample, fresh arrays", "reference", self.ours.sample_fresh(batch)),
+            Contender("sample_into, check=True", "reference", self.ours.sample_checked(batch)),
         ]
         if self.numpy is not None:
             contenders += [

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Arena
+
+from arena import Arena
+from carla_online.replay import ReplayBuffer
 from replay_ours import Ours
 from replay_peers import Cpprb, Peer, StableBaselines3, Tianshou, TorchRL
 from rounds import Contender, Contest, repeated
 from shared_processes import Backend, CpprbShared, NumpyShared, OursShared, run_both
-
-from carla_online.replay import ReplayBuffer
 
 
 @pytest.mark.parametrize("rows_a_call", [1, 64])
@@ -40,7 +40,9 @@ def test_writer_beside_sampler(benchmark: Any, arena: Arena, rows_a_call: int) -
 
     benchmark.pedantic(run, rounds=1)
     assert rates.min() > 0.0
-    for side, name in enumerate((f"a row, {rows_a_call} a call, beside a sampler", "a batch of 256 beside that writer")):
+    for side, name in enumerate(
+        (f"a row, {rows_a_call} a call, beside a sampler", "a batch of 256 beside that writer")
+    ):
         contenders = [
             Contender(backend.name, kind, repeated(lambda: None))
             for backend, kind in zip(backends, ("ours", "numpy", "library"), strict=False)
@@ -97,5 +99,3 @@ def test_reopen(benchmark: Any, arena: Arena) -> None:
             skipped[kind.library] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     size_mb = 525 * arena.rows / 1e6
     arena.contest(benchmark, f"replay/reopen {size_mb:,.0f} MB", contenders, skipped=skipped, gated=False)
-
-

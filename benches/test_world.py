@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from conftest import Arena
-from rounds import Contender, repeated
 
+from arena import Arena
 from carla_online._native import WorldBatch
+from rounds import Contender, repeated
 
 WORLDS = 64
 # Nobody is removed for standing still, and no episode runs out of time while it is measured.

@@ -1,8 +1,8 @@
 """Acceptance of the replay: `make accept SUITE=replay` (or `python tests/accept/replay.py PART ...`).
 
 Speed comes from the benchmarks of `benches/`, run by the interpreter of `.venv-bench` (`make bench-setup`; another one
-by `CARLA_ONLINE_BENCH_PYTHON`); `CARLA_ONLINE_BENCH_OPTIONS` adds options, for example `--bench-loaded --bench-clock=cpu`
-on a machine that isn't free, where the figures then say little.
+by `CARLA_ONLINE_BENCH_PYTHON`); `CARLA_ONLINE_BENCH_OPTIONS` adds options, for example
+`--bench-loaded --bench-clock=cpu` on a machine that isn't free, where the figures then say little.
 """
 
 from __future__ import annotations
@@ -50,7 +50,17 @@ def measure(*words: str) -> dict[str, dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as name:
         out = Path(name) / "bench.json"
-        command = [BENCH_PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--benchmark-enable", "--timeout", "3600"]
+        command = [
+            BENCH_PYTHON,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--benchmark-enable",
+            "--timeout",
+            "3600",
+        ]
         result = subprocess.run(
             [*command, "--benchmark-columns=rounds", f"--bench-out={out}", *OPTIONS, *words],
             cwd=ROOT,
@@ -122,8 +132,8 @@ def large() -> None:
     merged: dict[str, dict[str, Any]] = {}
     for other in ("cpprb", "numpy", "limit"):
         found = measure(
-            "benches/test_replay.py", "-k", "test_sample or test_add_one", "--deselect", "benches/test_replay.py::test_sample_images",
-            f"--bench-rows={LARGE_ROWS}", f"--bench-against={other}",
+            "benches/test_replay.py", "-k", "test_sample and not images", f"--bench-rows={LARGE_ROWS}",
+            f"--bench-against={other}",
         )  # fmt: skip
         for name, contest in found.items():
             kept = merged.setdefault(name, contest)
@@ -154,7 +164,15 @@ def _fill(path: Path, rows: int, *, then_die: bool = False) -> None:
         "import replay; replay.fill_here(Path(sys.argv[2]), int(sys.argv[3]));"
         "os.kill(os.getpid(), signal.SIGKILL) if sys.argv[4] == 'die' else None"
     )
-    words = [sys.executable, "-c", program, str(Path(__file__).parent), str(path), str(rows), "die" if then_die else "end"]
+    words = [
+        sys.executable,
+        "-c",
+        program,
+        str(Path(__file__).parent),
+        str(path),
+        str(rows),
+        "die" if then_die else "end",
+    ]
     result = subprocess.run(words, check=False, env=os.environ | {"PYTHONPATH": str(ROOT / "python")})
     wanted = -signal.SIGKILL if then_die else 0
     if result.returncode != wanted:
@@ -229,7 +247,8 @@ def kills() -> None:
         result = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "--timeout", "3600", "tests/replay", *words],
             cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "CARLA_ONLINE_REPLAY_KILLS": "200", "CARLA_ONLINE_REPLAY_STALL_S": "60"},
+            env=os.environ
+            | {"OMP_NUM_THREADS": "1", "CARLA_ONLINE_REPLAY_KILLS": "200", "CARLA_ONLINE_REPLAY_STALL_S": "60"},
             capture_output=True,
             text=True,
             check=False,
