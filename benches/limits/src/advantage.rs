@@ -18,16 +18,16 @@ pub fn group_advantages(
 ) -> PyResult<Loop> {
     require(group_size >= 2, "a group needs two members")?;
     let count = groups * group_size;
-    let (rewards, out) = (Array::get(rewards)?, Array::get(out)?);
-    let source = rewards.elements::<f32>(count)?.addr();
-    let target = out.elements::<f32>(count)?.addr();
+    let (rewards, out) = (
+        Array::of::<f32>(rewards, count)?,
+        Array::of::<f32>(out, count)?,
+    );
     Ok(Loop::new(move || {
-        let _alive = (&rewards, &out);
         // SAFETY: both arrays were checked to hold `count` elements; they are different arrays by the caller's word.
         let (rewards, out) = unsafe {
             (
-                std::slice::from_raw_parts(source as *const f32, count),
-                std::slice::from_raw_parts_mut(target as *mut f32, count),
+                std::slice::from_raw_parts(rewards.elements::<f32>().cast_const(), count),
+                std::slice::from_raw_parts_mut(out.elements::<f32>(), count),
             )
         };
         for (group, out) in rewards
@@ -69,23 +69,21 @@ pub fn gae(
     double: bool,
 ) -> PyResult<Loop> {
     let count = steps * environments;
-    let mut window = Window {
-        arrays: Vec::new(),
-        numbers: [0; 5],
-        flags: [0; 2],
+    let numbers = inputs
+        .iter()
+        .chain(&outputs)
+        .map(|array| Array::of::<f32>(array, count))
+        .collect::<PyResult<Vec<_>>>()?;
+    let flags = flags
+        .iter()
+        .map(|array| Array::of::<u8>(array, count))
+        .collect::<PyResult<Vec<_>>>()?;
+    let window = Window {
+        numbers,
+        flags,
         count,
         environments,
     };
-    for (address, array) in window.numbers.iter_mut().zip(inputs.iter().chain(&outputs)) {
-        let array = Array::get(array)?;
-        *address = array.elements::<f32>(count)?.addr();
-        window.arrays.push(array);
-    }
-    for (address, array) in window.flags.iter_mut().zip(&flags) {
-        let array = Array::get(array)?;
-        *address = array.elements::<u8>(count)?.addr();
-        window.arrays.push(array);
-    }
     Ok(if double {
         let mut carried = vec![0.0_f64; environments];
         let (gamma, gae_lambda) = (f64::from(gamma), f64::from(gae_lambda));
@@ -96,11 +94,10 @@ pub fn gae(
     })
 }
 
-/// The arrays of a window of rollouts, by address.
+/// The arrays of a window of rollouts: rewards, values, next values, advantages, returns; terminated, truncated.
 struct Window {
-    arrays: Vec<Array>,
-    numbers: [usize; 5],
-    flags: [usize; 2],
+    numbers: Vec<Array>,
+    flags: Vec<Array>,
     count: usize,
     environments: usize,
 }
@@ -110,16 +107,16 @@ impl Window {
     where
         T: Copy + From<f32> + Add<Output = T> + Sub<Output = T> + Mul<Output = T>,
     {
-        let _alive = &self.arrays;
-        let (numbers, count) = (self.numbers, self.count);
+        let count = self.count;
+        let number = |at: usize| self.numbers[at].elements::<f32>();
+        let flag = |at: usize| self.flags[at].elements::<u8>().cast_const();
         // SAFETY: every array was checked to hold `count` elements; the outputs are none of the others by the caller's
         // word.
         let ([rewards, values, next_values], [terminated, truncated], [advantages, returns]) = unsafe {
             (
-                [0, 1, 2].map(|at| std::slice::from_raw_parts(numbers[at] as *const f32, count)),
-                self.flags
-                    .map(|flags| std::slice::from_raw_parts(flags as *const u8, count)),
-                [3, 4].map(|at| std::slice::from_raw_parts_mut(numbers[at] as *mut f32, count)),
+                [0, 1, 2].map(|at| std::slice::from_raw_parts(number(at).cast_const(), count)),
+                [0, 1].map(|at| std::slice::from_raw_parts(flag(at), count)),
+                [3, 4].map(|at| std::slice::from_raw_parts_mut(number(at), count)),
             )
         };
         carried.fill(T::from(0.0));

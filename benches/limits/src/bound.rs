@@ -45,14 +45,20 @@ impl Array {
         self.buffer.len_bytes()
     }
 
-    /// Its first element, if it has as many as said.
-    pub fn elements<T>(&self, count: usize) -> PyResult<*mut T> {
+    /// Its first element, once [`Array::of`] has checked that there are as many as needed.
+    pub fn elements<T>(&self) -> *mut T {
+        self.pointer.cast()
+    }
+
+    /// Looks up an array that must hold so many elements of `T`.
+    pub fn of<T>(array: &Bound<'_, PyAny>, count: usize) -> PyResult<Self> {
+        let array = Self::get(array)?;
         require(
-            self.len_bytes() == count * size_of::<T>()
-                && self.pointer.addr().is_multiple_of(align_of::<T>()),
+            array.len_bytes() == count * size_of::<T>()
+                && array.pointer.addr().is_multiple_of(align_of::<T>()),
             "an array has another length than its shape says",
         )?;
-        Ok(self.pointer.cast())
+        Ok(array)
     }
 }
 

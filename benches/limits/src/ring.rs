@@ -136,11 +136,9 @@ impl Ring {
         )?;
         let arrays = bind(&spans, &arrays, streams)?;
         let mut state = append::State::new(Arc::clone(&self.rows), spans, streams, checksum);
-        let sources: Vec<usize> = arrays.iter().map(|array| array.pointer().addr()).collect();
         Ok(Loop::new(move || {
-            let _alive = &arrays;
             // SAFETY: each array holds `streams` items of its span's size, and the spans lie inside the blocks.
-            unsafe { state.append(|index| sources[index] as *const u8) };
+            unsafe { state.append(|index| arrays[index].pointer().cast_const()) };
         }))
     }
 
