@@ -1,5 +1,7 @@
 """`carla-online doctor map` on a healthy map, on broken ones, and on what is no map."""
 
+import re
+
 import pytest
 
 from carla_online._native import examine_map, write_map
@@ -45,11 +47,10 @@ def test_wrapped_outlines_repeated_links_and_gaps_are_found():
     start = CROSS.index("<connection ")
     connection = CROSS[start : CROSS.index("</connection>", start) + len("</connection>")]
     assert "repeated-connection" in rules(CROSS.replace(connection, connection * 2))
-    plan = CROSS.index('name="connection"')
-    at = CROSS.index('x="', plan)
-    assert "gap" in rules(CROSS[:at] + 'x="1' + CROSS[at + 3 :])
-    round_length = STRAIGHT.replace(STRAIGHT[STRAIGHT.index('length="') : STRAIGHT.index('" id="0"')], 'length="200')
-    assert "round-length" in rules(round_length)
+    before, after = CROSS.split('name="connection"', 1)
+    shifted = re.sub(r' x="([^"]+)"', lambda found: f' x="{float(found[1]) + 2.0}"', after, count=1)
+    assert "gap" in rules(before + 'name="connection"' + shifted)
+    assert "round-length" in rules(re.sub(r'length="[^"]+" id="0"', 'length="200" id="0"', STRAIGHT))
 
 
 def test_the_command_prints_findings_with_cures_and_says_so_by_its_exit_code(tmp_path, capsys):
@@ -60,7 +61,7 @@ def test_the_command_prints_findings_with_cures_and_says_so_by_its_exit_code(tmp
     assert "0 faults, 0 warnings, 0 notes" in capsys.readouterr().out
     assert main(["doctor", "map", str(broken)]) == 1
     out = capsys.readouterr().out
-    assert "warning: no-lane-change" in out and "cure: write laneChange" in out and "and 27 more" in out
+    assert "warning: no-lane-change" in out and "cure: write laneChange" in out and re.search(r"and \d+ more", out)
 
 
 def test_what_is_no_map_is_a_finding_or_a_named_error(tmp_path, capsys):

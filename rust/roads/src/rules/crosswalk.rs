@@ -120,6 +120,7 @@ fn cut(
     let radius = squared.fold(0.0, f32::max).sqrt();
     for Stretch { lane, from_m, to_m } in grid.near(x, y, radius) {
         let samples = baked.samples(lane);
+        let length = baked.lanes[lane as usize].length_m;
         let first = samples.partition_point(|sample| sample.s < from_m).max(1);
         let mut open: Option<(f32, f32)> = None;
         for pair in samples[first - 1..].windows(2) {
@@ -131,11 +132,14 @@ fn cut(
             if *looks > MAX_LOOKS {
                 return Err(too_large("looks at crosswalks", *looks, MAX_LOOKS));
             }
+            let half = 0.5 * (pair[1].s - pair[0].s) / steps as f32;
             for step in 0..=steps {
                 let part = step as f32 / steps as f32;
                 let s = pair[0].s + part * (pair[1].s - pair[0].s);
+                // The edge lies somewhere in the step before, or behind: taken to be its middle.
+                let (before, after) = ((s - half).max(0.0), (s + half).min(length));
                 if is_covered(&pair[0], &pair[1], part, &crosswalk.polygon, z) {
-                    open = Some(open.map_or((s, s), |(from, _)| (from, s)));
+                    open = Some(open.map_or((before, after), |(from, _)| (from, after)));
                 } else if let Some((from_m, to_m)) = open.take() {
                     crossings.push((lane, Crossing { crosswalk: index, from_m, to_m }));
                 }

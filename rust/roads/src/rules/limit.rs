@@ -111,7 +111,7 @@ fn push_section(
 }
 
 /// Distance along a lane at a station from the section's start.
-fn distance(samples: &[Sample], station: f32) -> f32 {
+pub(super) fn distance(samples: &[Sample], station: f32) -> f32 {
     let rises = samples[0].station <= samples[samples.len() - 1].station;
     let after = samples.partition_point(|sample| {
         if rises { sample.station <= station } else { sample.station >= station }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::crosswalk::Crossing;
+use super::limit::distance;
 use super::rows::Rows;
 use super::signal::{Signal, SignalIndex, SignalKind};
-use crate::bake::{Baked, Sample};
+use crate::bake::Baked;
 use crate::lane::LaneIndex;
 use crate::reader::{MapModel, Orientation, RoadModel, Scope};
 use crate::route::RoadOption;
@@ -171,7 +172,7 @@ fn drafts(model: &MapModel, baked: &Baked, signals: &mut [Signal]) -> Drafts {
                 {
                     signal.governs = true;
                     let offset = scope.station - road.sections[number].start;
-                    let s_m = along(baked.samples(lane), offset as f32);
+                    let s_m = distance(baked.samples(lane), offset as f32);
                     apply(baked, lane, Draft { rule, light, s_m }, &mut drafts);
                 }
             }
@@ -196,14 +197,6 @@ pub(super) fn lanes_of(road: &RoadModel, section: usize, scope: &Scope) -> Vec<i
     };
     let lanes = road.sections[section].lanes.iter().map(|lane| lane.id);
     lanes.filter(|id| *id != 0 && is_governed(*id)).collect()
-}
-
-fn along(samples: &[Sample], station: f32) -> f32 {
-    let near = samples.iter().min_by(|a, b| {
-        let gap = |sample: &Sample| (sample.station - station).abs();
-        gap(a).total_cmp(&gap(b))
-    });
-    near.map_or(0.0, |sample| sample.s)
 }
 
 /// Lays a rule on the ways into the junction that a governed lane belongs to or leads to.
