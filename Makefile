@@ -9,6 +9,12 @@ BIN := $(VENV)/bin
 # One thread for torch and OpenMP: two threads beside a busy core are far slower than one.
 export OMP_NUM_THREADS ?= 1
 
+# The peers of the benchmarks live in an environment of their own, on top of the main one.
+BENCH_VENV ?= .venv-bench
+BENCH := $(BENCH_VENV)/bin/python
+BENCH_RUN = PYTHONPATH=python $(BENCH) -m pytest -q -p no:cacheprovider benches --benchmark-enable \
+  --benchmark-columns=rounds --timeout 900 $(BENCH_OPTIONS)
+
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 
 .PHONY: help
@@ -18,16 +24,16 @@ help: ## List the targets
 .PHONY: setup
 setup: $(VENV)/.native ## Make the virtual environment, install what is needed, build the extension
 
-$(VENV)/.deps: pyproject.toml constraints.txt scripts/check_setup.py
+$(VENV)/.deps: pyproject.toml constraints.txt requirements-dev.txt scripts/check_setup.py
 	@$(PYTHON) scripts/check_setup.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
 	touch $@
 
 $(VENV)/.native: $(VENV)/.deps $(RUST_SOURCES)
-	@test -e $(VENV)/.installed || { \
+	@test "$$(cat $(VENV)/.installed 2>/dev/null)" = "$(CURDIR)" || { \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable . \
-	  && touch $(VENV)/.installed; }
+	  && echo "$(CURDIR)" > $(VENV)/.installed; }
 	source $(BIN)/activate && maturin develop --release --skip-install --quiet
 	touch $@
 
@@ -39,7 +45,7 @@ demo: setup ## Fine-tune online for a few minutes, evaluate before and after, wr
 .PHONY: test
 test: setup ## Pass the tests, Rust and Python
 	cargo test --quiet
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: lint
 lint: setup ## Check format, lints, types, stubs and spelling of both languages
@@ -63,10 +69,39 @@ loom: ## Check the replay's protocol under every interleaving that the model exp
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target}/loom \
 	  cargo test --quiet --release -p carla-online-replay --lib loom_tests
 
+$(BENCH_VENV)/.peers: $(VENV)/.deps requirements-bench.txt constraints-bench.txt
+	@test -x $(BENCH) || $(PYTHON) -m venv $(BENCH_VENV)
+	@where='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  $(BIN)/python -c "$$where" > "$$($(BENCH) -c "$$where")/main-environment.pth"
+	$(BENCH) -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-bench.txt \
+	  -r requirements-bench.txt
+	touch $@
+
+benches/_limits.abi3.so: $(wildcard benches/limits/src/*.rs) benches/limits/Cargo.toml Cargo.toml Cargo.lock
+	cargo build --quiet --release -p carla-online-limits --features extension-module
+	cp "$${CARGO_TARGET_DIR:-target}/release/lib_limits.so" $@
+
+.PHONY: bench-setup
+bench-setup: setup $(BENCH_VENV)/.peers benches/_limits.abi3.so
+
+.PHONY: bench
+bench: bench-setup ## Speed beside peers and limits: bench.json and a table; exit code 75 on a loaded machine
+	$(BENCH_RUN) --bench-out bench.json
+
+.PHONY: bench-full
+bench-full: bench-setup ## The same without bound: longer rounds, more of them
+	$(BENCH_RUN) --bench-out bench.json --bench-rounds 31 --bench-visit-ms 250
+
+.PHONY: bench-check
+bench-check: bench-setup ## Fail if a ratio to NumPy or to the limit fell by more than 20 % since the committed reference
+	$(BENCH_RUN) --bench-out bench-check.json --bench-against numpy,limit
+	$(BENCH) benches/check.py bench-check.json
+
 .PHONY: prove
-prove: setup loom ## The long proofs: loom, kill storms, stalled writers, many random cases
-	CARLA_ONLINE_REPLAY_KILLS=200 CARLA_ONLINE_REPLAY_STALL_S=60 CARLA_ONLINE_HYPOTHESIS=slow \
-	  $(BIN)/python -m pytest -q --timeout 1800 tests/replay
+prove: setup loom ## The long proofs: loom, power cuts, kill storms, 10^8 checked rows, fuzzing
+	CARLA_ONLINE_REPLAY_POWER_CUTS=20000 PROPTEST_CASES=10000 cargo test --quiet --release -p carla-online-replay
+	CARLA_ONLINE_REPLAY_KILLS=200 CARLA_ONLINE_REPLAY_STALL_S=60 CARLA_ONLINE_REPLAY_CHECKED_ROWS=100000000 \
+	  CARLA_ONLINE_HYPOTHESIS=slow $(BIN)/python -m pytest -q --timeout 7200 tests/replay
 	CARLA_ONLINE_KILLS=20 $(BIN)/python -m pytest -q --timeout 1800 tests/online/test_resume.py
 
 .PHONY: accept
@@ -89,4 +124,4 @@ wheel-test: wheel ## Install the wheel into a clean environment and run the READ
 
 .PHONY: clean
 clean: ## Remove what was built; keeps runs/
-	rm -rf target dist $(VENV) python/carla_online/_native*.so
+	rm -rf target dist $(VENV) $(BENCH_VENV) python/carla_online/_native*.so benches/_limits.abi3.so

@@ -5,7 +5,17 @@ from pathlib import Path
 
 import carla_online
 
-FLOORS = ["cli", "online", "evaluation", "learners", "policies", "envs", "replay", "_native", "errors config files"]
+FLOORS = [
+    "cli",
+    "online",
+    "evaluation",
+    "learners",
+    "policies",
+    "envs",
+    "replay advantage server",
+    "_native",
+    "errors config files lazy",
+]
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names.split()}
 PACKAGE = Path(carla_online.__file__).parent
 

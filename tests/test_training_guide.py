@@ -5,12 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 GUIDE = Path(__file__).resolve().parents[1] / "docs" / "guide" / "training.md"
 
 
-@pytest.mark.timeout(300)
 def test_the_guides_commands_run(tmp_path):
     block = re.findall(r"```sh\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[0]
     lines = [line for line in block.splitlines() if line]

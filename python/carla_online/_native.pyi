@@ -9,6 +9,122 @@ from numpy.typing import NDArray
 
 __version__: str
 
+# ---- advantage ----
+
+_Float = np.float32 | np.float64
+
+def group_advantages(
+    rewards: NDArray[_Float],
+    mask: NDArray[np.bool_] | None,
+    lengths: NDArray[_Float] | None,
+    offsets: NDArray[np.int64] | None,
+    advantages: NDArray[_Float],
+    degenerate: NDArray[np.bool_],
+    group_std: NDArray[_Float],
+    *,
+    groups: int,
+    group_size: int,
+    estimator: str,
+    ddof: int,
+    epsilon: float,
+    std_floor: float,
+    scale: float | None,
+    clip: float | None,
+    degenerate_absolute: float,
+    degenerate_relative: float,
+    threads: int | None,
+) -> tuple[int, int, float]:
+    """Write advantages, degenerate flags and group stds; return elements, degenerate groups and pooled std.
+
+    All arrays are C-contiguous, floats of the type of `rewards`, and no output shares memory. Formulas and units:
+    `carla_online.advantage.group`.
+
+    Raises:
+        AdvantageError: Offsets, a reward or a length can't be used; `index` names an element that isn't finite.
+        TypeError: An array has another element type.
+        ValueError: An array has another shape, isn't contiguous, or an output is read-only or overlaps.
+    """
+
+def gae(
+    rewards: NDArray[_Float],
+    values: NDArray[_Float],
+    next_values: NDArray[_Float],
+    terminated: NDArray[np.bool_],
+    truncated: NDArray[np.bool_],
+    mask: NDArray[np.bool_] | None,
+    advantages: NDArray[_Float],
+    returns: NDArray[_Float],
+    *,
+    gamma: float,
+    gae_lambda: float,
+    threads: int | None,
+) -> None:
+    """Write advantages and returns [T, N]; arrays and errors as `group_advantages`."""
+
+def reward_to_go(
+    rewards: NDArray[_Float],
+    ends: NDArray[np.bool_],
+    bootstrap: NDArray[_Float] | None,
+    mask: NDArray[np.bool_] | None,
+    out: NDArray[_Float],
+    *,
+    gamma: float,
+) -> None:
+    """Write discounted sums [T, N]; arrays and errors as `group_advantages`."""
+
+def n_step(
+    rewards: NDArray[_Float],
+    next_values: NDArray[_Float],
+    terminated: NDArray[np.bool_],
+    truncated: NDArray[np.bool_],
+    out: NDArray[_Float],
+    *,
+    steps: int,
+    gamma: float,
+) -> None:
+    """Write returns [T, N]; arrays and errors as `group_advantages`."""
+
+def v_trace(
+    rewards: NDArray[_Float],
+    values: NDArray[_Float],
+    next_values: NDArray[_Float],
+    log_ratio: NDArray[_Float],
+    terminated: NDArray[np.bool_],
+    truncated: NDArray[np.bool_],
+    targets: NDArray[_Float],
+    advantages: NDArray[_Float],
+    *,
+    gamma: float,
+    rho_bar: float,
+    c_bar: float,
+) -> None:
+    """Write targets and advantages [T, N]; arrays and errors as `group_advantages`."""
+
+def branch_reward_to_go(
+    rewards: NDArray[_Float],
+    alive: NDArray[np.bool_],
+    bootstrap: NDArray[_Float],
+    out: NDArray[_Float],
+    *,
+    gamma: float,
+    centre: bool,
+) -> None:
+    """Write advantages [S, G, H]; arrays and errors as `group_advantages`."""
+
+def branch_gae(
+    rewards: NDArray[_Float],
+    values: NDArray[_Float],
+    bootstrap: NDArray[_Float],
+    alive: NDArray[np.bool_],
+    terminated: NDArray[np.bool_],
+    out: NDArray[_Float],
+    *,
+    gamma: float,
+    gae_lambda: float,
+    centre: bool,
+) -> None:
+    """Write advantages [S, G, H]; arrays and errors as `group_advantages`."""
+
 # ---- roads ----
 
 def write_road(
@@ -46,6 +162,276 @@ def write_road(
         MapError: A value isn't finite or is out of range.
         ValueError: A segment has none or more than three numbers.
     """
+
+def write_map(
+    kind: str,
+    *,
+    seed: int = 0,
+    length_m: float | None = None,
+    lanes: int | None = None,
+    lane_width_m: float | None = None,
+    speed_limit_mps: float | None = None,
+    control: str | None = None,
+    light_plan: str | None = None,
+    crosswalks: bool | None = None,
+    columns: int | None = None,
+    rows: int | None = None,
+    block_m: float | None = None,
+) -> str:
+    """Write a map of a kind as OpenDRIVE; the same arguments give the same text.
+
+    Args:
+        kind: "straight", "curve" (two-way streets), "highway" (one-way, with shoulders), "t_junction", "four_way", or
+            "grid" (a town of blocks in which every street leads somewhere).
+        seed: Draws what the other arguments leave open: exact lengths (never round), bends, mixed control.
+        length_m: Of the road, or of each arm of a junction. Not for a grid.
+        lanes: Driving lanes in each direction (1 to 3 at junctions); of a highway in its one direction.
+        lane_width_m: 3.5 by default.
+        speed_limit_mps: 50 km/h by default, 120 km/h on a highway.
+        control: Who goes first at junctions: "lights" (default), "stop" (four-way: all arms; T: the stem), "yield"
+            (four-way: the street along y; T: the stem), "uncontrolled", or "mixed" (lights or stop, drawn).
+        light_plan: "opposite" (default; both arms of a street are green together), or "approach" (one arm after the
+            other, as in CARLA's towns).
+        crosswalks: Whether junctions have crosswalks on all arms; they do by default.
+        columns: Blocks of a grid along x, 1 to 20 (default 3).
+        rows: Blocks of a grid along y, 1 to 20 (default 3).
+        block_m: From street to street of a grid (default 90).
+
+    Raises:
+        MapError: A value is out of range, or the kind doesn't have the argument.
+        ValueError: A name is unknown.
+    """
+
+def examine_map(text: str) -> list[MapFinding]:
+    """Look over OpenDRIVE text of any kind for what is wrong, or would surprise in CARLA 0.9.16.
+
+    Returns:
+        One entry for each rule that found something, the worst first; empty for a healthy map. Never raises.
+    """
+
+@final
+class MapFinding:
+    """What one rule of the doctor found in a map."""
+
+    @property
+    def rule(self) -> str:
+        """A short name, the same in every version."""
+    @property
+    def severity(self) -> str:
+        """Either "fault", "warning" or "note"."""
+    @property
+    def count(self) -> int:
+        """How many places there are."""
+    @property
+    def place(self) -> str:
+        """The first of them."""
+    @property
+    def message(self) -> str: ...
+    @property
+    def cure(self) -> str: ...
+
+@final
+class Signal:
+    """A traffic light or sign; indices of signals are positions in `RoadMap.signals()`."""
+
+    @property
+    def id(self) -> str:
+        """OpenDRIVE signal id, as carried by CARLA's landmarks."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def code(self) -> str:
+        """OpenDRIVE type, such as "1000001"."""
+    @property
+    def kind(self) -> str:
+        """Either "light", "stop", "yield", "speed limit" or "other"."""
+    @property
+    def road_id(self) -> int: ...
+    @property
+    def station_m(self) -> float: ...
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def z(self) -> float: ...
+    @property
+    def yaw_rad(self) -> float: ...
+    @property
+    def speed_limit_mps(self) -> float | None: ...
+    @property
+    def governs(self) -> bool:
+        """Whether a light, stop or yield sign is valid for some driving lane."""
+    @property
+    def group(self) -> int | None:
+        """Of a light: position in `RoadMap.light_groups()`."""
+    @property
+    def phase(self) -> int:
+        """Of a light: its phase in the group."""
+
+@final
+class LightGroup:
+    """Lights whose phases take turns: one phase at most is green or yellow at any time."""
+
+    @property
+    def junction(self) -> int | None:
+        """Position in `RoadMap.junctions()`."""
+    @property
+    def controllers(self) -> list[str]:
+        """OpenDRIVE controller ids, one for each phase."""
+    @property
+    def phases(self) -> list[list[int]]:
+        """Signals of each phase."""
+
+@final
+class StopLine:
+    """A line on an approach lane, for one way on from there."""
+
+    @property
+    def s_m(self) -> float:
+        """Where the front of a vehicle has to stay behind, metres along the lane."""
+    @property
+    def onto(self) -> int | None:
+        """The junction lane that it is the way to; None binds everybody."""
+    @property
+    def rule(self) -> str:
+        """Either "uncontrolled", "yield", "stop" or "light"."""
+    @property
+    def signal(self) -> int | None:
+        """The light, where the rule is one."""
+    @property
+    def group(self) -> int | None: ...
+    @property
+    def phase(self) -> int | None: ...
+    @property
+    def turn(self) -> str:
+        """CARLA's name of the RoadOption: "LEFT", "RIGHT", "STRAIGHT"; "LANEFOLLOW" without junction."""
+
+@final
+class Junction:
+    """A junction; indices of junctions are positions in `RoadMap.junctions()`."""
+
+    @property
+    def id(self) -> int:
+        """OpenDRIVE junction id."""
+    @property
+    def centre(self) -> tuple[float, float, float]: ...
+    @property
+    def radius_m(self) -> float: ...
+    @property
+    def lanes(self) -> list[int]:
+        """Its driving lanes."""
+    @property
+    def approaches(self) -> list[int]:
+        """The driving lanes that lead into it."""
+
+@final
+class Conflict:
+    """One contiguous stretch on which two lanes of a junction are too near to each other for two cars."""
+
+    @property
+    def other(self) -> int: ...
+    @property
+    def kind(self) -> str:
+        """Either "cross", "merge" or "diverge"."""
+    @property
+    def own_m(self) -> tuple[float, float]: ...
+    @property
+    def other_m(self) -> tuple[float, float]: ...
+
+@final
+class Crosswalk:
+    """A crosswalk as it is painted; indices of crosswalks are positions in `RoadMap.crosswalks()`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def road_id(self) -> int: ...
+    @property
+    def polygon(self) -> list[tuple[float, float, float]]:
+        """Corners, not closed."""
+    @property
+    def walk(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """The line that people walk, from kerb to kerb."""
+
+@final
+class Crossing:
+    """A stretch of a lane that a crosswalk covers."""
+
+    @property
+    def crosswalk(self) -> int: ...
+    @property
+    def from_m(self) -> float: ...
+    @property
+    def to_m(self) -> float: ...
+
+@final
+class RoutePiece:
+    """A stretch of one lane with one RoadOption."""
+
+    @property
+    def lane(self) -> int:
+        """The lane; of a lane change the one changed to."""
+    @property
+    def from_m(self) -> float: ...
+    @property
+    def to_m(self) -> float: ...
+    @property
+    def station_m(self) -> float:
+        """Metres along the route to its beginning."""
+    @property
+    def option(self) -> str:
+        """CARLA's name of the RoadOption."""
+    @property
+    def left_lane(self) -> int | None:
+        """The lane that a lane change leaves."""
+
+@final
+class RoutePoint:
+    """A point of a route; during a lane change between the two lanes' centres."""
+
+    @property
+    def lane(self) -> int: ...
+    @property
+    def s_m(self) -> float: ...
+    @property
+    def station_m(self) -> float: ...
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def z(self) -> float: ...
+    @property
+    def yaw_rad(self) -> float: ...
+    @property
+    def option(self) -> str: ...
+
+@final
+class Route:
+    """A route over the lanes of one map."""
+
+    @property
+    def length_m(self) -> float: ...
+    @property
+    def pieces(self) -> list[RoutePiece]: ...
+
+@final
+class SpawnPoint:
+    """A place on a lane, and the pose above it."""
+
+    @property
+    def lane(self) -> int: ...
+    @property
+    def s_m(self) -> float: ...
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def z(self) -> float: ...
+    @property
+    def yaw_rad(self) -> float: ...
 
 @final
 class Lane:
@@ -171,6 +557,23 @@ class RoadMap:
             MapError: The text isn't acceptable XML, has numbers missing or out of range, refers to what doesn't
                 exist, exceeds a limit, or has no driving lane.
         """
+    @staticmethod
+    def from_kind(
+        kind: str,
+        *,
+        seed: int = 0,
+        length_m: float | None = None,
+        lanes: int | None = None,
+        lane_width_m: float | None = None,
+        speed_limit_mps: float | None = None,
+        control: str | None = None,
+        light_plan: str | None = None,
+        crosswalks: bool | None = None,
+        columns: int | None = None,
+        rows: int | None = None,
+        block_m: float | None = None,
+    ) -> RoadMap:
+        """Write a map of a kind and read it; arguments and errors are those of `write_map`."""
     @property
     def xodr(self) -> str:
         """The text that the map was read from."""
@@ -203,6 +606,42 @@ class RoadMap:
         """Measure from the lane's centre to the left and right edge of the driving surface of its direction."""
     def markings(self, lane: int, s_m: float) -> Markings:
         """Give the marks on both edges of a lane at a distance from its start."""
+    def speed_limit_mps(self, lane: int, s_m: float) -> float:
+        """Give the limit at a place: of the last sign passed on the road, else of the lane, the road, or 13.9."""
+    def signals(self) -> list[Signal]:
+        """All traffic lights and signs, in the order of the file."""
+    def light_groups(self) -> list[LightGroup]:
+        """Groups of lights whose phases take turns."""
+    def junctions(self) -> list[Junction]:
+        """All junctions, in ascending order of ids."""
+    def junction_of(self, lane: int) -> int | None:
+        """Give the position in `junctions()` of the junction that a lane belongs to."""
+    def conflicts(self, lane: int) -> list[Conflict]:
+        """Give the stretches on which other lanes of the same junction come too near, by lane."""
+    def stop_lines(self, lane: int) -> list[StopLine]:
+        """Give the lines at the end of an approach lane, one for each way into the junction."""
+    def crosswalks(self) -> list[Crosswalk]:
+        """All crosswalks, in the order of the file."""
+    def crossings(self, lane: int) -> list[Crossing]:
+        """Give the stretches of a driving lane that crosswalks cover, in driving order."""
+    def plan_route(self, origin: tuple[int, float], destination: tuple[int, float]) -> Route | None:
+        """Plan the shortest way between two places `(lane, s_m)`, with permitted lane changes.
+
+        A lane change counts 10 m more. Options follow CARLA's `GlobalRoutePlanner`.
+
+        Returns:
+            The route; None where no way leads there or a lane isn't driven on.
+        """
+    def route_points(self, route: Route, step_m: float) -> list[RoutePoint]:
+        """Give the points of a route at multiples of `step_m` (at least 0.1) and its end.
+
+        Raises:
+            ValueError: The route was planned on another map.
+        """
+    def entry_spawn_points(self) -> list[SpawnPoint]:
+        """Give the spawn points of CARLA's server for a world of OpenDRIVE text: at road entries, 3 m up."""
+    def spawn_points(self, spacing_m: float) -> list[SpawnPoint]:
+        """Give spawn points on all lanes outside junctions and crosswalks, `spacing_m` (at least 5) apart, 0.5 m up."""
     def polylines(self, step_m: float) -> list[Polyline]:
         """Give lane edges with their marks and centres of driving lanes, points at most `step_m` apart."""
 
@@ -309,6 +748,33 @@ class WorldBatch:
     def obs(self, env: int, obs: NDArray[np.float32]) -> None:
         """Write the observation of one world into `obs` (float32 [D])."""
 
+    @staticmethod
+    def draw_names() -> list[str]:
+        """Return the names of what is drawn for an episode, in the order of `draws`."""
+
+    @staticmethod
+    def weather_classes() -> list[str]:
+        """Return the kinds of weather, in the order of their numbers."""
+
+    @staticmethod
+    def birdseye_planes() -> list[str]:
+        """Return the meaning of each bit of a bird's-eye view, from the lowest."""
+
+    @staticmethod
+    def birdseye_size(kind: str) -> int:
+        """Return the pixels along each side of the view `small` or `carl`."""
+
+    def birdseye(self, kind: str, mask: NDArray[np.bool_] | None, out: NDArray[np.uint8]) -> None:
+        """Draw the bird's-eye views of the worlds in `mask` (bool [N], None for all) into `out`, uint8 [N, S, S].
+
+        Raises:
+            EpisodeEnded: A world was never reset.
+            MapError: The map is too large to be painted.
+        """
+
+    def draws(self, mask: NDArray[np.bool_] | None, out: NDArray[np.float64]) -> None:
+        """Write what was drawn for the episodes of the worlds in `mask` into `out`, float64 [N, M]."""
+
     def snapshot(self, env: int) -> bytes:
         """Return the episode of a world as bytes, for `restore` of the same build and configuration."""
 
@@ -334,6 +800,53 @@ class WorldBatch:
     def road(self, env: int) -> list[tuple[str, bytes]]:
         """Return the road's lines: `edge`, `lane` or `route`, and float32 [P, 2] points in metres as bytes."""
 
+# ---- safety ----
+
+@final
+class SafetyFilter:
+    """The safety layer's arithmetic; `carla_online.envs.SafetyLayer` is its face."""
+
+    def __new__(cls, config: str) -> SafetyFilter: ...
+    @staticmethod
+    def default_config() -> str:
+        """Return the default settings as JSON, every key written out."""
+
+    @staticmethod
+    def cause_names() -> list[str]:
+        """Return why actions are changed, in the order of the bits of `causes`."""
+
+    @property
+    def config(self) -> str:
+        """The settings as JSON, every key written out."""
+
+    def decide(
+        self,
+        obs: NDArray[np.float32],
+        proposed: NDArray[np.float32],
+        last: NDArray[np.float32],
+        latch_s: NDArray[np.float32],
+        executed: NDArray[np.float32],
+        causes: NDArray[np.uint8],
+    ) -> None:
+        """Decide for N environments.
+
+        Args:
+            obs: float32 [N, D], the driving world's vector observation.
+            proposed: float32 [N, 2], finite.
+            last: float32 [N, 2], the executed actions before; written.
+            latch_s: float32 [N], for how much longer each brake stays pressed, seconds; written.
+            executed: float32 [N, 2], written.
+            causes: uint8 [N], written: bits of `cause_names`; 0 where the proposed action stands.
+
+        Raises:
+            TypeError, ValueError: An array is wrong, or a value isn't finite.
+        """
+
+def project_actions(
+    actions: NDArray[np.float64], gradients: NDArray[np.float64], bounds: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    """Write into `out` [N, 2] the nearest actions with `gradients` [N, M, 2] `. action <= bounds` [N, M]."""
+
 # ---- replay ----
 
 @final
@@ -357,15 +870,27 @@ class ReplayCore:
     @property
     def is_closed(self) -> bool: ...
     def size(self) -> int: ...
+    def stored_places(self) -> int: ...
     def total_appended(self) -> int: ...
+    def flush(self) -> None: ...
     def close(self) -> None: ...
     def writer(
         self, *, streams: int, first_stream: int, resume: Sequence[tuple[int, int, int] | None] | None
     ) -> ReplayWriterCore: ...
-    def sampler(self, *, seed: int, n_step: int, gamma: float) -> ReplaySamplerCore: ...
-    def bind(self, arrays: dict[str, NDArray[np.generic]], batch: int) -> ReplayColumns: ...
-    def rows_from(self, first_block: int, wanted: int) -> tuple[ReplayPositions, int | None]: ...
-    def read(self, positions: ReplayPositions, columns: ReplayColumns) -> int: ...
+    def sampler(
+        self,
+        *,
+        seed: int,
+        n_step: int,
+        gamma: float,
+        mode: tuple[str, float] | tuple[str, float, float],
+        check: bool,
+    ) -> ReplaySamplerCore: ...
+    def bind(self, arrays: dict[str, NDArray[np.generic]], batch: list[int]) -> ReplayColumns: ...
+    def rows_from(self, first_block: int, wanted: int) -> tuple[ReplayRows, int | None]: ...
+    def episodes_from(self, first_block: int, wanted: int) -> tuple[ReplayRows, list[int], int | None]: ...
+    def read(self, rows: ReplayRows, columns: ReplayColumns) -> int: ...
+    def compact(self, target: Path, *, capacity_rows: int, block_rows: int) -> int: ...
     def verify(self) -> tuple[int, int, list[tuple[int, int, str]]]: ...
     def last_step_id(self) -> int | None: ...
     def open_episodes(self) -> list[tuple[int, int]]: ...
@@ -391,13 +916,40 @@ class ReplayWriterCore:
         next_values: dict[str, NDArray[np.generic]],
         mask: NDArray[np.bool_] | None,
     ) -> None: ...
+    def bind(
+        self,
+        rows: dict[str, NDArray[np.generic]],
+        next_values: dict[str, NDArray[np.generic]],
+        mask: NDArray[np.bool_] | None,
+    ) -> BoundWriter: ...
     def close(self) -> None: ...
+
+@final
+class BoundWriter:
+    """Appends what its arrays hold at each call; made by `ReplayWriter.bind`."""
+
+    def append(self) -> None:
+        """Append one row to each stream, or to those of the bound mask, from the bound arrays.
+
+        As `ReplayWriter.append`: all rows or none, acknowledged when it returns, the same errors.
+        """
 
 @final
 class ReplaySamplerCore:
     """A sampler's position."""
 
     def sample_into(self, columns: ReplayColumns, watermark: int | None) -> None: ...
+    def sample_part(
+        self, columns: ReplayColumns, watermark: int | None, first: int, rows: int, source: int
+    ) -> None: ...
+    def sample_windows(self, columns: ReplayColumns, watermark: int | None, windows: int, length: int) -> None: ...
+    def update_priorities(
+        self,
+        row_index: NDArray[np.generic],
+        row_generation: NDArray[np.generic],
+        priorities: NDArray[np.float32],
+    ) -> int: ...
+    def set_correction(self, correction: float) -> None: ...
     def state(self) -> tuple[int, int]: ...
     def restore(self, seed: int, draw: int) -> None: ...
 
@@ -406,7 +958,48 @@ class ReplayColumns:
     """Arrays that sampled rows are written to, checked once."""
 
 @final
-class ReplayPositions:
-    """Places of rows, listed for reading."""
+class ReplayRows:
+    """Rows, listed for reading."""
 
     def __len__(self) -> int: ...
+    def part(self, first: int, rows: int) -> ReplayRows: ...
+
+# ---- server ----
+
+@final
+class ServerThreads:
+    """A CARLA 0.9.16 server in threads of this process; `carla_online.server.Server` has a process of its own."""
+
+    def __new__(
+        cls,
+        *,
+        host: str,
+        port: int,
+        map: str | None = None,
+        maps: str | Path | None = None,
+        aliases: Sequence[tuple[str, str]] = ...,
+        faults: Sequence[str] = ...,
+    ) -> Self:
+        """Load the map, bind `port` and the next one (0: any free pair) and serve.
+
+        Raises:
+            ConfigError: An unknown map or fault, a folder that can't be read.
+            MapError: A map that can't be served.
+            SimulatorError: A port that is taken.
+        """
+
+    @property
+    def port(self) -> int:
+        """Port of the calls; the streams have the next one."""
+
+    def is_running(self) -> bool:
+        """Whether it serves."""
+
+    def take_journal(self) -> list[str]:
+        """Return lines for the user since the last call."""
+
+    def stop(self) -> None:
+        """Close all connections and free the ports."""
+
+def server_calls() -> list[tuple[str, bool]]:
+    """Return every call that is answered, and whether it is served (else: accepted, with a neutral answer)."""

@@ -131,14 +131,14 @@ def validate(model: type[ConfigT], data: Mapping[str, Any], *, source: str) -> C
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        raise ConfigError("\n".join(describe_errors(error, source=source))) from None
+        raise ConfigError("\n".join(describe_errors(error, source=source, data=data))) from None
 
 
-def describe_errors(error: ValidationError, *, source: str) -> list[str]:
-    """Returns one line for each fault that pydantic found."""
+def describe_errors(error: ValidationError, *, source: str, data: Mapping[str, Any] | None = None) -> list[str]:
+    """Returns one line for each fault that pydantic found; keys are named as they stand in `data`, if given."""
     lines = []
     for fault in error.errors(include_url=False):
-        key = ".".join(str(part) for part in fault["loc"]) or "(the whole config)"
+        key = ".".join(_written_key(fault["loc"], data)) or "(the whole config)"
         if fault["type"] == "extra_forbidden":
             lines.append(f"{source}: {key}: unknown key; remove it or correct its spelling")
         elif fault["type"] == "missing":
@@ -146,6 +146,18 @@ def describe_errors(error: ValidationError, *, source: str) -> list[str]:
         else:
             lines.append(f"{source}: {key}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {fault['input']!r})")
     return lines
+
+
+def _written_key(location: tuple[int | str, ...], data: object) -> list[str]:
+    """Returns the parts of a key without those that pydantic adds for a section's `kind`."""
+    key, section = [], data
+    for index, part in enumerate(location):
+        is_last = index + 1 == len(location)
+        if isinstance(section, Mapping) and part not in section and section.get("kind", part) == part and not is_last:
+            continue
+        key.append(str(part))
+        section = section.get(part) if isinstance(section, Mapping) else None
+    return key
 
 
 def to_yaml(config: BaseModel) -> str:

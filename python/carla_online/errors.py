@@ -12,6 +12,10 @@ class ConfigError(CarlaOnlineError, ValueError):
     """A configuration is wrong: unknown key, value out of range, missing file."""
 
 
+class MissingExtra(CarlaOnlineError, ImportError):
+    """A feature needs an optional dependency that isn't installed; the message names the extra."""
+
+
 class SimulatorError(CarlaOnlineError):
     """A simulator failed."""
 
@@ -54,6 +58,13 @@ class ReplayForked(ReplayError):
 
 class ReplayClosed(ReplayError):
     """A replay handle was used after close."""
+
+
+class AdvantageError(CarlaOnlineError, ValueError):
+    """Rewards, values or settings that no advantage can be computed from.
+
+    Where an element is at fault, the attribute `index` is its place in the flattened array.
+    """
 
 
 class CheckpointError(CarlaOnlineError):

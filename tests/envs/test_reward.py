@@ -14,7 +14,7 @@ TERMS = np.random.default_rng(0).normal(size=(37, len(REWARD_TERM_NAMES))).astyp
 
 
 def test_weights_follow_the_order_of_the_terms() -> None:
-    assert set(DEFAULT_WEIGHTS) == set(REWARD_TERM_NAMES)
+    assert set(DEFAULT_WEIGHTS) <= set(REWARD_TERM_NAMES)
     config = RewardConfig(weights={"collision": -3.0, "comfort": 0.25})
     terms = np.zeros((2, len(REWARD_TERM_NAMES)), np.float32)
     terms[0, REWARD_TERM_NAMES.index("collision")] = 1.0
@@ -35,6 +35,50 @@ def test_an_unknown_term_is_named_with_the_known_ones() -> None:
         validate(RewardConfig, {"weights": {"colision": -1.0}}, source="reward")
     with pytest.raises(ValueError, match="finite"):
         RewardConfig(weights={"progress": float("nan")})
+
+
+def terms_of(**values: float) -> np.ndarray:
+    """One row of terms: everything fine, nothing driven, but for `values`."""
+    row = {name: 1.0 if name.endswith("_factor") else 0.0 for name in REWARD_TERM_NAMES} | values
+    return np.array([[row[name] for name in REWARD_TERM_NAMES]], np.float32)
+
+
+class TestPresets:
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ({"completion": 0.2}, 0.2),
+            ({"completion": 0.2, "ttc_factor": 0.5, "comfort_factor": 0.75}, 0.075),
+            ({"completion": 0.2, "route_factor": 0.0}, 0.0),
+            ({"completion": 0.2, "collision": 1.0}, -0.8),
+            ({"completion": 0.0, "red_light": 1.0}, -1.0),
+            ({"completion": 0.2, "lane_invasion": 3.0, "overspeed": 1.0}, 0.2),
+        ],
+    )
+    def test_carl_is_progress_times_factors_less_penalties(self, values: dict, expected: float) -> None:
+        assert Reward("carl")(terms_of(**values))[0] == pytest.approx(expected, abs=1e-6)
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ({}, 1.0),
+            ({"speed_error": 0.5}, 0.5),
+            ({"lateral_offset": 0.4, "heading_error": 0.1}, 0.7),
+            ({"steer_change": 0.009}, 1.0),
+            ({"steer_change": 0.02}, 0.9),
+            ({"speed_error": 1.0, "collision": 1.0}, -1.0),
+        ],
+    )
+    def test_roach_is_speed_position_and_rotation(self, values: dict, expected: float) -> None:
+        assert Reward("roach")(terms_of(**values))[0] == pytest.approx(expected, abs=1e-6)
+
+    def test_weights_lie_over_a_preset(self) -> None:
+        config = RewardConfig(preset="carl", weights={"collision": -5.0, "comfort": -0.5})
+        assert Reward(config)(terms_of(completion=0.5, collision=1.0, comfort=1.0))[0] == pytest.approx(-5.0)
+
+    def test_an_unknown_preset_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="preset"):
+            Reward("fast")
 
 
 class TestOwnFunction:

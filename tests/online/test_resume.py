@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import tiny_config
+from tiny import tiny_config, tiny_grpo_config
 
 from carla_online.errors import CheckpointError, ConfigError
 from carla_online.online import Callback, open_run
@@ -62,6 +62,39 @@ def test_a_stopped_run_continues_bit_equal(tmp_path, env, stop_at):
     for name, value in whole.arrays.items():
         assert value.tobytes() == parts.arrays[name].tobytes(), name
     ours, theirs = stored_rows(tmp_path / "whole"), stored_rows(tmp_path / "parts")
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("env", "stop_at"),
+    [({"kind": "world", "num_envs": 4}, 333), ({"kind": "gymnasium", "id": "Pendulum-v1", "num_envs": 4}, 4)],
+    ids=["world", "pendulum"],
+)
+@pytest.mark.parametrize("group_mode", ["ppo", "branch", "episode", "critic"])
+def test_a_stopped_on_policy_run_continues_bit_equal(tmp_path, env, group_mode, stop_at):
+    config = tiny_grpo_config(total_env_steps=2_400, env=env, group_mode=group_mode)
+    run(config, tmp_path / "whole")
+    run(config, tmp_path / "parts", stop_at=stop_at)
+    run(config, tmp_path / "parts", stop_at=stop_at + 200)
+    run(config, tmp_path / "parts")
+    whole, parts = (read_checkpoint(list_checkpoints(tmp_path / name)[-1]) for name in ("whole", "parts"))
+    assert whole.counters == parts.counters
+    assert group_mode == "episode" or int(whole.arrays["tensor.learner.updates"]) > 0
+    assert whole.arrays.keys() == parts.arrays.keys()
+    for name, value in whole.arrays.items():
+        assert value.tobytes() == parts.arrays[name].tobytes(), name
+
+
+def test_a_stopped_on_policy_run_goes_on_writing_its_replay_bit_equal(tmp_path):
+    config = tiny_grpo_config(total_env_steps=2_400, group_mode="branch", write_replay=True)
+    run(config, tmp_path / "whole")
+    run(config, tmp_path / "parts", stop_at=333)
+    run(config, tmp_path / "parts")
+    whole, parts = (read_checkpoint(list_checkpoints(tmp_path / name)[-1]) for name in ("whole", "parts"))
+    assert whole.counters == parts.counters
+    ours, theirs = stored_rows(tmp_path / "whole"), stored_rows(tmp_path / "parts")
+    assert len(ours["step_id"]) == whole.counters["trainer"]["transitions"]
     for name, value in ours.items():
         np.testing.assert_array_equal(value, theirs[name], err_msg=name)
 
@@ -160,7 +193,7 @@ def test_sigterm_writes_a_checkpoint_and_ends_with_success(tmp_path):
     told = process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     told += process.stdout.read()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=300) == 0
     process.stdout.close()
     transitions = int(told.split(b"\n")[-2])
     newest = read_checkpoint(list_checkpoints(tmp_path / "run")[-1])

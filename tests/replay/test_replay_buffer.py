@@ -276,7 +276,7 @@ try:
 except ReplayError as error:
     print(error)
 """
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True)
     assert "not enough room" in result.stdout, result
     assert list(tmp_path.iterdir()) == []
 

@@ -171,7 +171,7 @@ assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
 append(writer, [1])
 print(buffer.total_appended)
 """
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert result.stdout.strip() == "102", result
     with ReplayBuffer.open(directory) as buffer:
         assert set(last_numbers(buffer, 2)) == {1, STREAM_SPAN + 99}

@@ -1,18 +1,22 @@
 """Our reader and writer against `carla.Map` of the real wheel, which works without a server."""
 
 import math
-import os
-from pathlib import Path
 
 import pytest
 
-from carla_online._native import Lane, RoadMap, write_road
+from carla_online._native import RoadMap, write_map, write_road
 
 carla = pytest.importorskip("carla")
 
-# Ours is stored in f32 and CARLA computes its headings there.
-POSITION_TOLERANCE_M = 0.01
-YAW_TOLERANCE_DEG = 0.1
+from carla_map import (  # noqa: E402
+    POSITION_TOLERANCE_M,
+    YAW_TOLERANCE_DEG,
+    check_neighbours_and_marks,
+    check_whole_map,
+    difference,
+    index_by_name,
+    town_files,
+)
 
 WRITTEN = {
     "straight": write_road([(100.37,)], lanes_forward=3, start=(20.0, -30.0, 0.7)),
@@ -34,50 +38,6 @@ WRITTEN = {
     "constant spiral": write_road([(40.1, 0.02, 0.02), (30.0, 0.0, 0.0)], lanes_forward=2),
     "backward only": write_road([(60.2, 0.01)], lanes_forward=0, lanes_backward=2, shoulder_width_m=1.0),
 }
-
-MARK_NAMES = {
-    "NONE": "none",
-    "Other": "other",
-    "Broken": "broken",
-    "Solid": "solid",
-    "SolidSolid": "solid solid",
-    "SolidBroken": "solid broken",
-    "BrokenSolid": "broken solid",
-    "BrokenBroken": "broken broken",
-    "BottsDots": "botts dots",
-    "Grass": "grass",
-    "Curb": "curb",
-}
-
-
-def index_by_name(lanes: list[Lane]) -> dict[tuple[int, int, int], int]:
-    return {(lane.road_id, lane.section, lane.lane_id): i for i, lane in enumerate(lanes)}
-
-
-def name_of(waypoint) -> tuple[int, int, int]:
-    return waypoint.road_id, waypoint.section_id, waypoint.lane_id
-
-
-def difference(ours: RoadMap, lane: int, waypoint) -> tuple[float, float, float]:
-    """Position (m), yaw (deg) and width (m) by which a waypoint differs from our sample beside it."""
-    sample = ours.sample(lane, ours.at_station(lane, waypoint.s))
-    place = waypoint.transform.location
-    distance = math.dist((sample.x, sample.y, sample.z), (place.x, place.y, place.z))
-    turn = math.remainder(math.degrees(sample.yaw_rad) - waypoint.transform.rotation.yaw, 360.0)
-    return distance, abs(turn), abs(sample.width_m - waypoint.lane_width)
-
-
-def check_neighbours_and_marks(ours: RoadMap, lane: Lane, marks, waypoint, names) -> None:
-    for beside, neighbour in ((waypoint.get_left_lane(), lane.left), (waypoint.get_right_lane(), lane.right)):
-        is_ours = (
-            beside is not None and beside.lane_type == carla.LaneType.Driving and beside.lane_id * waypoint.lane_id > 0
-        )
-        assert neighbour == (names[name_of(beside)] if is_ours else None)
-    assert MARK_NAMES[str(waypoint.left_lane_marking.type)] == marks.left
-    assert MARK_NAMES[str(waypoint.right_lane_marking.type)] == marks.right
-    permitted = int(waypoint.lane_change)
-    assert bool(permitted & int(carla.LaneChange.Left)) == marks.left_permits_change
-    assert bool(permitted & int(carla.LaneChange.Right)) == marks.right_permits_change
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -122,34 +82,27 @@ def test_next_and_previous_lead_to_the_same_place(name):
         assert ours.advance(i, lanes[i].length_m / 2, 1000.0) is None
 
 
-def town_files() -> list[Path]:
-    folder = os.environ.get("CARLA_ONLINE_MAPS")
-    return sorted(Path(folder).glob("*.xodr")) if folder else []
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"kind": "straight", "seed": 3},
+        {"kind": "curve", "seed": 3},
+        {"kind": "highway", "seed": 3},
+        {"kind": "t_junction"},
+        {"kind": "t_junction", "lanes": 2, "control": "stop", "lane_width_m": 3.1},
+        {"kind": "four_way", "light_plan": "approach"},
+        {"kind": "four_way", "lanes": 2, "seed": 5},
+        {"kind": "four_way", "lanes": 3, "control": "yield", "crosswalks": False},
+        {"kind": "grid", "columns": 1, "rows": 1},
+        {"kind": "grid", "columns": 2, "rows": 2, "lanes": 2, "control": "mixed", "block_m": 120.0},
+    ],
+    ids=lambda arguments: "-".join(str(value) for value in arguments.values()),
+)
+def test_a_written_map_is_the_same_map_to_carla(arguments):
+    check_whole_map(write_map(**arguments))
 
 
 @pytest.mark.skipif(not town_files(), reason="CARLA_ONLINE_MAPS names no folder with .xodr files")
 @pytest.mark.parametrize("path", town_files(), ids=lambda path: path.stem)
 def test_a_town_is_the_same_town_to_carla(path):
-    text = path.read_text()
-    ours, theirs = RoadMap.from_xodr(text), carla.Map(path.stem, text)
-    lanes = ours.lanes()
-    names = index_by_name(lanes)
-    # An odd distance: where a mark begins exactly at a waypoint, rounding decides on both sides.
-    waypoints = theirs.generate_waypoints(1.937)
-    assert {name_of(waypoint) for waypoint in waypoints} == {
-        (lanes[i].road_id, lanes[i].section, lanes[i].lane_id) for i in ours.driving_lanes()
-    }
-    for waypoint in waypoints:
-        i = names[name_of(waypoint)]
-        distance, turn, width = difference(ours, i, waypoint)
-        assert distance < POSITION_TOLERANCE_M
-        assert turn < YAW_TOLERANCE_DEG
-        assert width < 1e-3
-        assert waypoint.is_junction == (lanes[i].junction is not None)
-        marks = ours.markings(i, ours.at_station(i, waypoint.s))
-        check_neighbours_and_marks(ours, lanes[i], marks, waypoint, names)
-    for i in ours.driving_lanes():
-        lane = lanes[i]
-        end = theirs.get_waypoint_xodr(lane.road_id, lane.lane_id, ours.station(i, lane.length_m - 0.02))
-        followers = {names[name_of(waypoint)] for waypoint in end.next(0.1)}
-        assert followers == {next_lane for next_lane in lane.successors if lanes[next_lane].kind == "driving"}
+    check_whole_map(path.read_text())

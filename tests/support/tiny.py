@@ -39,8 +39,24 @@ def tiny_config(*, total_env_steps: int = 4_000, env: dict | None = None, **lear
             "tensorboard": False,
         },
         "selection": {"routes": 2, "confirm_routes": 2, "scales": [1.0]},
-        "suite": {"routes": 2},
+        "suite": {"routes": 2, "env": {"kind": "world"} | {key: env[key] for key in ("observation",) if key in env}},
     }
+    return validate(ExperimentConfig, data, source="tiny")
+
+
+def tiny_grpo_config(*, total_env_steps: int = 4_000, env: dict | None = None, **learner: object) -> ExperimentConfig:
+    """The same experiment with the on-policy learner: windows of a few dozen steps."""
+    data = tiny_config(total_env_steps=total_env_steps, env=env).model_dump(mode="json")
+    data["learner"] = {
+        "kind": "grpo",
+        "batch_size": 32,
+        "hidden_sizes": [16, 16],
+        "hold_steps": 3,
+        "window_steps": 24,
+        "group_size": 2,
+        "branch_horizon": 4,
+        "epochs": 2,
+    } | learner
     return validate(ExperimentConfig, data, source="tiny")
 
 

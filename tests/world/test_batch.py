@@ -40,7 +40,7 @@ def test_the_default_configuration_is_what_an_empty_one_means():
         ('{"map": {"lanes": 9}}', "map.lanes is 9"),
         ('{"map": {"lanes": 2.5}}', "map.lanes"),
         ('{"map": {"length_m": [700, 600]}}', "map.length_m"),
-        ('{"traffic": {"slow_vehicles": 65}}', "traffic.slow_vehicles is 65"),
+        ('{"traffic": {"slow_vehicles": 65}}', "traffic.slow_vehicles x traffic.density is 65"),
         ('{"traffic": {"idm": {"headway_s": -1}}}', "traffic.idm.headway_s is -1"),
         ('{"ego": {"dynamics": "hover"}}', "hover"),
         ('{"simulation_step_s": 1e999}', "simulation_step_s"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Final
 
 from carla_online.errors import CarlaOnlineError, ConfigError
 
@@ -15,7 +17,10 @@ carla-online: online reinforcement learning for driving policies in CARLA
   carla-online train --resume RUN         go on where a run stopped, or was killed
   carla-online evaluate RUN               drive baseline and fine-tuned policy over the same held-out routes
   carla-online report RUN                 write RUN/report.html
+  carla-online replay ACTION BUFFER       inspect, verify, export or compact a replay buffer
   carla-online configs                    list the shipped configurations
+  carla-online serve [options]            serve CARLA 0.9.16's protocol to the unmodified client, without a GPU
+  carla-online doctor map FILE            look over an OpenDRIVE map before it reaches CARLA
 
 Start here:
   carla-online train sac_straight --seed 3
@@ -60,21 +65,21 @@ def _describe(error: OSError) -> str:
     return f"{error.strerror or error}{where}{cure}"
 
 
+_HOMES: Final = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "report": "report",
+    "replay": "replay",
+    "configs": "train:list_configs",
+    "serve": "serve",
+    "doctor": "doctor",
+}
+"""Where each command is: a module of this package, and the function unless it is called like the module."""
+
+
 def _command(name: str) -> Callable[[list[str]], int]:
-    if name == "train":
-        from carla_online.cli.train import train
-
-        return train
-    if name == "evaluate":
-        from carla_online.cli.evaluate import evaluate
-
-        return evaluate
-    if name == "report":
-        from carla_online.cli.report import report
-
-        return report
-    if name == "configs":
-        from carla_online.cli.train import list_configs
-
-        return list_configs
-    raise ConfigError(f"there is no command {name!r}. Commands: train, evaluate, report, configs.")
+    if name not in _HOMES:
+        raise ConfigError(f"there is no command {name!r}. Commands: {', '.join(_HOMES)}.")
+    module, _, function = _HOMES[name].partition(":")
+    command: Callable[[list[str]], int] = getattr(import_module(f"{__name__}.{module}"), function or module)
+    return command

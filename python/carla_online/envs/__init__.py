@@ -6,44 +6,55 @@ loads nothing else: the parts come when they are asked for.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from carla_online.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from carla_online.envs.contract import (
+        DRAW_NAMES,
         INFO_KEYS,
         INFRACTION_NAMES,
         REWARD_TERM_NAMES,
+        WEATHER_CLASSES,
         Capabilities,
         InfoKey,
         Snapshot,
         capabilities,
         done_api,
+        state_layer,
     )
     from carla_online.envs.reward import Reward, RewardConfig
+    from carla_online.envs.safety import SAFETY_CAUSES, SafetyConfig, SafetyEnv, SafetyLayer
     from carla_online.envs.seeding import Split, episode_seed, episode_seeds, seed_set
     from carla_online.envs.toy import GymnasiumEnvConfig, ToyVectorEnv
     from carla_online.envs.transitions import Step, TransitionSource, make_vector_env
     from carla_online.envs.world import WorldEnv, WorldEnvConfig, WorldVectorEnv
 
-_HOMES: Final = {
-    "contract": (
-        "INFO_KEYS",
-        "INFRACTION_NAMES",
-        "REWARD_TERM_NAMES",
-        "Capabilities",
-        "InfoKey",
-        "Snapshot",
-        "capabilities",
-        "done_api",
-    ),
-    "reward": ("Reward", "RewardConfig"),
-    "seeding": ("Split", "episode_seed", "episode_seeds", "seed_set"),
-    "toy": ("GymnasiumEnvConfig", "ToyVectorEnv"),
-    "transitions": ("Step", "TransitionSource", "make_vector_env"),
-    "world": ("WorldEnv", "WorldEnvConfig", "WorldVectorEnv"),
-}
-_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "contract": (
+            "INFO_KEYS",
+            "INFRACTION_NAMES",
+            "REWARD_TERM_NAMES",
+            "DRAW_NAMES",
+            "WEATHER_CLASSES",
+            "Capabilities",
+            "InfoKey",
+            "Snapshot",
+            "capabilities",
+            "done_api",
+            "state_layer",
+        ),
+        "reward": ("Reward", "RewardConfig"),
+        "safety": ("SAFETY_CAUSES", "SafetyConfig", "SafetyEnv", "SafetyLayer"),
+        "seeding": ("Split", "episode_seed", "episode_seeds", "seed_set"),
+        "toy": ("GymnasiumEnvConfig", "ToyVectorEnv"),
+        "transitions": ("Step", "TransitionSource", "make_vector_env"),
+        "world": ("WorldEnv", "WorldEnvConfig", "WorldVectorEnv"),
+    },
+)
 
 NAMESPACE: Final = "CarlaOnline"
 _PRESET_IDS: Final[dict[str, dict[str, str]]] = {
@@ -58,13 +69,20 @@ __all__ = [
     "INFO_KEYS",
     "INFRACTION_NAMES",
     "REWARD_TERM_NAMES",
+    "DRAW_NAMES",
+    "WEATHER_CLASSES",
     "Capabilities",
     "InfoKey",
     "Snapshot",
     "capabilities",
     "done_api",
+    "state_layer",
     "Reward",
     "RewardConfig",
+    "SAFETY_CAUSES",
+    "SafetyConfig",
+    "SafetyEnv",
+    "SafetyLayer",
     "Split",
     "episode_seed",
     "episode_seeds",
@@ -98,12 +116,6 @@ def register_envs() -> None:
                 vector_entry_point="carla_online.envs.world.vector:WorldVectorEnv",
                 kwargs=dict(kwargs),
             )
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
 
 register_envs()

@@ -58,8 +58,45 @@ REWARD_TERM_NAMES: Final = (
     "stop_sign",
     "comfort",
     "off_centre",
+    "completion",
+    "speed_error",
+    "lateral_offset",
+    "heading_error",
+    "route_factor",
+    "speed_factor",
+    "ttc_factor",
+    "comfort_factor",
+    "centre_factor",
 )
 """Order of `info["reward_terms"]`: unscaled, of this step; `carla_online.envs.reward` weights them."""
+
+DRAW_NAMES: Final = (
+    "cloudiness",
+    "precipitation",
+    "precipitation_deposits",
+    "wind_intensity",
+    "sun_azimuth_angle",
+    "sun_altitude_angle",
+    "fog_density",
+    "fog_distance",
+    "fog_falloff",
+    "wetness",
+    "scattering_intensity",
+    "mie_scattering_scale",
+    "rayleigh_scattering_scale",
+    "dust_storm",
+    "friction",
+    "haze",
+    "weather_class",
+    "throttle_lag_s",
+    "full_brake_mps2",
+    "steer_gain",
+    "traffic_density",
+)
+"""Order of `info["draws"]`: CARLA's weather parameters, what they do, the ego's traits, the traffic's density."""
+
+WEATHER_CLASSES: Final = ("dry", "wet", "low_visibility")
+"""Kinds of weather that slices are named by; `draws` holds their number."""
 
 Snapshot = dict[str, NDArray[Any]]
 """Complete state of an environment: plain arrays by name, so it goes into a safetensors file as it is."""
@@ -103,11 +140,14 @@ INFO_KEYS: Final = (
     _key("finished", np.bool_, "the route's end was reached"),
     _key("blocked", np.bool_, "the ego stood for too long"),
     _key("timed_out", np.bool_, "the time limit was reached"),
+    _key("infraction", np.bool_, "ended on an infraction that the configuration ends episodes on"),
     _key("lane_changes", np.int64, "lane changes of the ego so far"),
     _key("near_traffic_speed_mps", np.float64, "mean speed of the traffic near the ego so far; 0 without any"),
     _key("min_speed_share", np.float64, "own mean speed over that of the traffic near, at most 1"),
     _key("infractions", np.int32, "counts so far, see INFRACTION_NAMES", len(INFRACTION_NAMES)),
     _key("reward_terms", np.float32, "terms of this step, see REWARD_TERM_NAMES", len(REWARD_TERM_NAMES)),
+    _key("draws", np.float64, "what was drawn for this episode, see DRAW_NAMES", len(DRAW_NAMES)),
+    _key("slice_index", np.int64, "which of the environment's slice_names this episode belongs to"),
     _key("safety_intervened", np.bool_, "a safety layer changed this step's action"),
     _key("episode_seed", np.uint64, "the seed of this episode"),
     _key("sim_failure", object, "empty, or how the simulator failed: timeout, crash, ..."),
@@ -151,14 +191,32 @@ def capabilities(env: AnyEnv) -> Capabilities:
     Args:
         env: Any Gymnasium environment, single or vector, wrapped or not.
     """
+    layer, hides_state = _declaring_layer(env)
+    if layer is None:
+        return Capabilities()
+    found: Capabilities = layer.capabilities
+    return replace(found, exact_restore=found.exact_restore and not hides_state)
+
+
+def state_layer(env: AnyEnv) -> Any:
+    """Returns the layer of `env` whose `snapshot` and `restore` keep its whole state.
+
+    That is the outermost one that declares its capabilities: the backend, or a wrapper with state of its own.
+    """
+    layer, _ = _declaring_layer(env)
+    return env.unwrapped if layer is None else layer
+
+
+def _declaring_layer(env: AnyEnv) -> tuple[Any, bool]:
+    """Returns the outermost layer with `capabilities`, and whether one above it may hide state."""
     hides_state = False
     layer: Any = env
-    while not isinstance(found := getattr(layer, "capabilities", None), Capabilities):
+    while not isinstance(getattr(layer, "capabilities", None), Capabilities):
         if not isinstance(layer, gym.Wrapper | VectorWrapper):
-            return Capabilities()
+            return None, hides_state
         hides_state |= not isinstance(layer, _STATELESS_WRAPPERS)
         layer = layer.env
-    return replace(found, exact_restore=found.exact_restore and not hides_state)
+    return layer, hides_state
 
 
 class DoneEnv:

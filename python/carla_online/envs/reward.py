@@ -1,4 +1,4 @@
-"""From reward terms to a reward: weights in a config, or the user's own function.
+"""From reward terms to a reward: a preset, weights in a config, or the user's own function.
 
 The simulator delivers unscaled terms (`REWARD_TERM_NAMES`); nothing here knows about driving. A policy is
 judged by the timed driving score, never by this reward: its only duty is to make learning find what the score
@@ -8,13 +8,13 @@ wants.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from carla_online.config import Config
+from carla_online.config import Config, validate
 from carla_online.envs.contract import REWARD_TERM_NAMES
 from carla_online.errors import ConfigError
 
@@ -39,20 +39,48 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
     "wrong_way": -0.1,
     "red_light": -5.0,
     "stop_sign": -5.0,
-    "comfort": 0.0,
-    "off_centre": 0.0,
 }
-"""Weights of the terms at 10 decisions a second."""
+"""Weights of the terms at 10 decisions a second, preset `progress`; terms not named weigh nothing."""
+
+CARL_WEIGHTS: Final[Mapping[str, float]] = {"collision": -1.0, "red_light": -1.0, "stop_sign": -1.0}
+"""What preset `carl` adds to its product: the terminal penalties."""
+
+ROACH_WEIGHTS: Final[Mapping[str, float]] = {
+    "speed_error": -1.0,
+    "lateral_offset": -0.5,
+    "heading_error": -1.0,
+    "collision": -1.0,
+    "red_light": -1.0,
+    "stop_sign": -1.0,
+    "off_road": -1.0,
+    "blocked": -1.0,
+}
+"""What preset `roach` adds to its constant: speed, position and rotation, and the terminal penalties."""
+
+_ROACH_STEER_JUMP: Final = 0.01
+_ROACH_STEER_COST: Final = 0.1
+_SOFT_FACTORS: Final = ("route_factor", "speed_factor", "ttc_factor", "comfort_factor", "centre_factor")
+
+Preset = Literal["progress", "carl", "roach"]
+_WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
+    "progress": DEFAULT_WEIGHTS,
+    "carl": CARL_WEIGHTS,
+    "roach": ROACH_WEIGHTS,
+}
 
 RewardFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """A user's own reward: `terms` float32 [N, K] to rewards float32 [N]."""
 
 
 class RewardConfig(Config):
-    """Weights of the reward terms."""
+    """A preset and weights of the reward terms."""
 
+    preset: Preset = "progress"
+    """`progress`: weighted terms, the default. `carl`: completed percent of the route times soft factors, less
+    terminal penalties. `roach`: how well speed, position and rotation are kept. The last two as their papers describe
+    them; they pay other amounts, so `learner.value_bounds` must fit."""
     weights: dict[str, float] = Field(default_factory=dict)
-    """Weight by term name; terms not named keep their default."""
+    """Weight by term name; terms not named keep their preset's."""
 
     @field_validator("weights")
     @classmethod
@@ -67,31 +95,75 @@ class RewardConfig(Config):
 
     def vector(self) -> NDArray[np.float32]:
         """Returns the weights in the order of `REWARD_TERM_NAMES`: float32 [K]."""
-        merged = {**DEFAULT_WEIGHTS, **self.weights}
-        return np.array([merged[name] for name in REWARD_TERM_NAMES], dtype=np.float32)
+        merged = {**_WEIGHTS[self.preset], **self.weights}
+        return np.array([merged.get(name, 0.0) for name in REWARD_TERM_NAMES], dtype=np.float32)
+
+
+def _no_base(terms: NDArray[np.float64]) -> NDArray[np.float64] | float:
+    return 0.0
+
+
+def _carl_base(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the percent of the route completed, times every soft factor.
+
+    Source: the description of the reward in https://arxiv.org/abs/2504.17838 (CaRL).
+    """
+    factors = terms[:, [REWARD_TERM_NAMES.index(name) for name in _SOFT_FACTORS]]
+    completed: NDArray[np.float64] = terms[:, REWARD_TERM_NAMES.index("completion")] * factors.prod(axis=1)
+    return completed
+
+
+def _roach_base(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns 1 for every decision, less 0.1 where the steer jumped.
+
+    Source: the description of the reward in https://arxiv.org/abs/2108.08265 (Roach). There the speed error is
+    divided by the desired top speed of 6 m/s; here by the lane's limit, which plays the same part.
+    """
+    jumped = terms[:, REWARD_TERM_NAMES.index("steer_change")] > _ROACH_STEER_JUMP
+    return 1.0 - _ROACH_STEER_COST * jumped.astype(np.float64)
+
+
+_BASES: Final[Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64] | float]]] = {
+    "progress": _no_base,
+    "carl": _carl_base,
+    "roach": _roach_base,
+}
+
+
+def read_reward(source: RewardConfig | str | Mapping[str, Any] | None) -> RewardConfig:
+    """Returns the config that a preset's name, weights or nothing stand for.
+
+    Raises:
+        ConfigError: Neither, or an unknown preset or term.
+    """
+    if source is None or isinstance(source, RewardConfig):
+        return source or RewardConfig()
+    if isinstance(source, str):
+        return validate(RewardConfig, {"preset": source}, source="reward")
+    if isinstance(source, Mapping):
+        return validate(RewardConfig, {"weights": dict(source)}, source="reward")
+    raise ConfigError(
+        f"a reward is a RewardConfig, a preset's name, weights by name, or a function, not {type(source).__name__}."
+    )
 
 
 class Reward:
     """Computes rewards from terms.
 
     Args:
-        source: Weights, or a function of the terms (float32 [N, K], columns as in `REWARD_TERM_NAMES`; it
-            must return N finite numbers and must not change its argument). `None` takes the default weights.
+        source: A config, a preset's name, weights over preset `progress`, or a function of the terms (float32
+            [N, K], columns as in `REWARD_TERM_NAMES`; it must return N finite numbers and must not change its
+            argument). `None` takes preset `progress`.
     """
 
-    def __init__(self, source: RewardConfig | Mapping[str, Any] | RewardFunction | None = None) -> None:
+    def __init__(self, source: RewardConfig | str | Mapping[str, Any] | RewardFunction | None = None) -> None:
         self._function: RewardFunction | None = None
-        self._weights: NDArray[np.float32] = np.zeros(len(REWARD_TERM_NAMES), np.float32)
-        if source is None or isinstance(source, RewardConfig):
-            self._weights = (source or RewardConfig()).vector()
-        elif isinstance(source, Mapping):
-            self._weights = RewardConfig(weights=dict(source)).vector()
-        elif callable(source):
+        if callable(source):
             self._function = source
-        else:
-            raise ConfigError(
-                f"a reward is a RewardConfig, weights by name, or a function, not {type(source).__name__}."
-            )
+            source = None
+        config = read_reward(source)
+        self._weights = config.vector()
+        self._base = _BASES[config.preset]
 
     def __call__(self, terms: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns the rewards of one step.
@@ -107,7 +179,8 @@ class Reward:
         """
         if self._function is None:
             # Row by row: the result of a matrix product may depend on N.
-            summed: NDArray[np.float64] = (terms.astype(np.float64) * self._weights).sum(axis=1)
+            exact = terms.astype(np.float64)
+            summed: NDArray[np.float64] = (exact * self._weights).sum(axis=1) + self._base(exact)
             return summed.astype(np.float32)
         rewards = np.asarray(self._function(terms.copy()))
         if rewards.shape != terms.shape[:1]:

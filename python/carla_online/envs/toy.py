@@ -3,7 +3,9 @@
 A training run that is stopped goes on bit-equal only if its environment can be put back exactly. Gymnasium's
 classic-control environments keep their state in a few numbers; `ToyVectorEnv` stores those, the random state,
 and the wrappers' step counts, as arrays and JSON. Environments whose state lies elsewhere (in Box2D or
-MuJoCo) are told apart by having attributes that aren't numbers: they run as well, without `exact_restore`.
+MuJoCo) are told apart by having attributes that aren't numbers: they run as well, without `exact_restore`,
+unless they offer it themselves: `snapshot()` that returns arrays by name, all that the future depends on, random
+state included, and `restore(arrays)`.
 """
 
 from __future__ import annotations
@@ -136,6 +138,8 @@ def _opaque_attributes(env: gym.Env[Any, Any]) -> list[str]:
     """Returns what of `env` can't be stored: unknown wrappers, attributes that aren't numbers."""
     *wrappers, core = _layers(env)
     opaque = [type(layer).__name__ for layer in wrappers if type(layer) not in _WRAPPER_STATE]
+    if _stores_itself(core):
+        return opaque
     for name, value in vars(core).items():
         is_numbers = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf"
         if name not in _NOT_STATE and not is_numbers and type(value) not in _PLAIN:
@@ -143,12 +147,20 @@ def _opaque_attributes(env: gym.Env[Any, Any]) -> list[str]:
     return opaque
 
 
+def _stores_itself(core: Any) -> bool:
+    return callable(getattr(core, "snapshot", None)) and callable(getattr(core, "restore", None))
+
+
 def _state_of(env: gym.Env[Any, Any]) -> tuple[dict[str, Any], Snapshot]:
     *wrappers, core = _layers(env)
     plain: dict[str, Any] = {"id": type(core).__name__, "numbers": [], "attributes": {}, "wrappers": []}
     arrays: Snapshot = {}
+    own: Any = core
+    stores_itself = _stores_itself(core)
+    if stores_itself:
+        arrays = {name: np.array(array) for name, array in own.snapshot().items()}
     for name, value in vars(core).items():
-        if name in _NOT_STATE:
+        if name in _NOT_STATE or stores_itself:
             continue
         if isinstance(value, np.ndarray | np.generic):
             arrays[name] = np.array(value)
@@ -180,6 +192,8 @@ def _read_plain(packed: NDArray[Any], arrays: Snapshot, env: gym.Env[Any, Any]) 
         raise CheckpointError(
             f"the snapshot is of {kind!r} in {len(states)} wrappers, not of {env} in {len(wrappers)}."
         )
+    if _stores_itself(core):
+        return plain
     # An attribute may be new, since some first appear in reset, but it mustn't hide a method.
     hides = {name: getattr(type(core), name, None) for name in names}
     wrong = [name for name, own in hides.items() if callable(own) or isinstance(own, property)]
@@ -193,6 +207,10 @@ def _put_state(env: gym.Env[Any, Any], plain: dict[str, Any], arrays: Snapshot) 
     *wrappers, core = _layers(env)
     for name, value in plain["attributes"].items():
         setattr(core, name, value)
+    own: Any = core
+    if _stores_itself(core):
+        own.restore({name: array.copy() for name, array in arrays.items()})
+        arrays = {}
     for name, array in arrays.items():
         setattr(core, name, array[()] if name in plain["numbers"] else array.copy())
     for layer, values in zip(wrappers, plain["wrappers"], strict=True):

@@ -20,7 +20,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from carla_online.config import describe_errors
 from carla_online.envs import NAMESPACE, register_envs
-from carla_online.envs.contract import Capabilities, Snapshot, capabilities
+from carla_online.envs.contract import Capabilities, Snapshot, capabilities, state_layer
+from carla_online.envs.observations import ObservationArray, ObservationLayout
+from carla_online.envs.safety import SafetyLayer
+from carla_online.envs.seeding import stream_seeds
 from carla_online.envs.toy import GymnasiumEnvConfig, ToyVectorEnv
 from carla_online.envs.world import WorldEnvConfig, WorldVectorEnv
 from carla_online.errors import CapabilityError, CheckpointError, ConfigError
@@ -36,10 +39,10 @@ _ENV_PREFIX: Final = "env."
 class Step:
     """One transition for each environment."""
 
-    obs: NDArray[np.float32]
-    """What to act on next, float32 [N, D]."""
-    next_obs: NDArray[np.float32]
-    """The true next observation of this transition, float32 [N, D]: where an episode ended its last one, not
+    obs: ObservationArray
+    """What to act on next, float32 [N, D], or structured [N] where there is a view from above."""
+    next_obs: ObservationArray
+    """The true next observation of this transition, of the same kind: where an episode ended its last one, not
     the next episode's first."""
     reward: NDArray[np.float32]
     """float32 [N]."""
@@ -86,7 +89,8 @@ class TransitionSource:
     """Steps a vector environment and returns transitions, alike in all three autoreset modes.
 
     Args:
-        env: Any vector environment with flat continuous observations and actions. Its mode is read from
+        env: Any vector environment with continuous actions and flat observations, or a `Dict` of such with a view
+            from above (`ObservationLayout`). Its mode is read from
             `metadata["autoreset_mode"]`. In `DISABLED` mode ended rows are reset here.
 
     Raises:
@@ -97,10 +101,8 @@ class TransitionSource:
         self.env = env
         self.num_envs = env.num_envs
         self.scaling = ActionScaling(env.single_action_space)
-        space = env.single_observation_space
-        if not isinstance(space, Box):
-            raise ConfigError(f"observations must be a Box, got {space}; flatten them first.")
-        self.obs_dim = int(np.prod(space.shape))
+        self.layout = ObservationLayout.of(env.single_observation_space)
+        self.obs_dim = self.layout.dim
         self.action_dim = self.scaling.dimension
         mode = env.metadata.get("autoreset_mode")
         if not isinstance(mode, AutoresetMode):
@@ -114,17 +116,26 @@ class TransitionSource:
         return capabilities(self.env)
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None, rows_per_sequence: int = 1
+    ) -> tuple[ObservationArray, dict[str, Any]]:
         """Begins new episodes everywhere.
 
         Args:
             seed: As in Gymnasium.
             options: Passed on.
+            rows_per_sequence: Neighbouring environments that drive the same episodes one after the other: same route,
+                same seed. Needs a seed.
 
         Returns:
-            Observations float32 [N, D] and infos.
+            Observations, as in `Step.obs`, and infos.
         """
+        if rows_per_sequence > 1 and seed is not None:
+            sequences = np.arange(self.num_envs) // rows_per_sequence
+            if self.capabilities.episode_seeds:
+                options = (options or {}) | {"sequences": sequences}
+            else:
+                seeds = stream_seeds(seed, self.num_envs)[sequences] % np.uint64(2**31)
+                seed = seeds.tolist()  # Gymnasium's vector environments take a list too
         observations, infos = self.env.reset(seed=seed, options=options)
         self._due_reset = np.zeros(self.num_envs, np.bool_)
         return self._flat(observations), infos
@@ -146,7 +157,7 @@ class TransitionSource:
             self._due_reset = ended
         elif ended.any() and self._mode is AutoresetMode.SAME_STEP:
             for row in np.flatnonzero(ended):
-                next_obs[row] = np.asarray(info["final_obs"][row], np.float32).reshape(-1)
+                next_obs[row] = self.layout.pack(_batch_of_one(info["final_obs"][row]), 1)[0]
             info = _info_of_transitions(info, ended)
         elif ended.any():
             # Without a seed each environment goes on in its own sequence of episodes.
@@ -161,17 +172,17 @@ class TransitionSource:
             CapabilityError: The environment can't be restored exactly.
         """
         self._require_exact_restore()
-        inner: Snapshot = self.env.unwrapped.snapshot()  # type: ignore[attr-defined]
+        inner: Snapshot = state_layer(self.env).snapshot()
         return {"due_reset": self._due_reset.copy()} | {f"{_ENV_PREFIX}{k}": v for k, v in inner.items()}
 
-    def restore(self, snapshot: Snapshot) -> NDArray[np.float32]:
+    def restore(self, snapshot: Snapshot) -> ObservationArray:
         """Returns to a snapshot; what follows is bit-equal.
 
         Args:
             snapshot: What `snapshot` returned.
 
         Returns:
-            The observations to act on, float32 [N, D].
+            The observations to act on.
 
         Raises:
             CapabilityError: The environment can't be restored exactly.
@@ -184,7 +195,7 @@ class TransitionSource:
                 f"the snapshot has no due_reset of bool [{self.num_envs}]; it isn't one of this source."
             )
         inner = {k.removeprefix(_ENV_PREFIX): v for k, v in snapshot.items() if k.startswith(_ENV_PREFIX)}
-        observations = self.env.unwrapped.restore(inner)  # type: ignore[attr-defined]
+        observations = state_layer(self.env).restore(inner)
         self._due_reset = due.copy()
         return self._flat(observations)
 
@@ -192,8 +203,8 @@ class TransitionSource:
         """Closes the environment."""
         self.env.close()
 
-    def _flat(self, observations: Any) -> NDArray[np.float32]:
-        return np.array(observations, np.float32).reshape(self.num_envs, self.obs_dim)
+    def _flat(self, observations: Any) -> ObservationArray:
+        return self.layout.pack(observations, self.num_envs)
 
     def _require_exact_restore(self) -> None:
         if not self.capabilities.exact_restore:
@@ -201,6 +212,12 @@ class TransitionSource:
                 f"{self.env} has no exact_restore: its state can't be stored. "
                 f"Resume at episode borders, or leave out the wrappers that keep state of their own."
             )
+
+
+def _batch_of_one(observation: Any) -> Any:
+    if isinstance(observation, Mapping):
+        return {name: np.asarray(value)[None] for name, value in observation.items()}
+    return np.asarray(observation)[None]
 
 
 def _info_of_transitions(info: dict[str, Any], ended: NDArray[np.bool_]) -> dict[str, Any]:
@@ -247,7 +264,10 @@ def make_vector_env(
     if num_envs is not None:
         config = config.model_copy(update={"num_envs": num_envs})
     if isinstance(config, WorldEnvConfig):
-        return WorldVectorEnv.from_config(config, autoreset_mode=autoreset_mode)
+        worlds = WorldVectorEnv.from_config(config, autoreset_mode=autoreset_mode)
+        if config.safety.mode == "off":
+            return worlds
+        return SafetyLayer(worlds, config.safety, decision_s=worlds.decision_s)
     return _make_toys(config, autoreset_mode)
 
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from carla_online.envs.contract import capabilities
+from carla_online.envs.observations import ObservationLayout
 from carla_online.envs.transitions import ActionScaling
 from carla_online.errors import ConfigError, EvaluationError, PolicyError
 from carla_online.evaluation.actor import Actor
@@ -68,8 +69,9 @@ class EpisodeBatch:
         self._env = env
         self._seeds = seeds
         self._scale = ActionScaling(env.single_action_space)
+        self._layout = ObservationLayout.of(env.single_observation_space)
         self._named_episodes = capabilities(env).episode_seeds
-        self._can_wait = "active" in inspect.signature(env.step).parameters
+        self._can_wait = _takes_active(env)
 
     def run(self, actor: Actor) -> Iterator[EpisodeStep]:
         """Drives until every row has ended; yields after every decision.
@@ -84,7 +86,7 @@ class EpisodeBatch:
         obs, _ = self.reset()
         running = np.ones(len(self._seeds), np.bool_)
         for _ in range(_LONGEST_EPISODE):
-            actions = actor(_flat(obs))
+            actions = actor(self._layout.pack(obs, len(self._seeds)))
             self._require_finite(actions, running)
             actions[~running] = 0.0
             extra = {"active": running} if self._can_wait else {}
@@ -131,6 +133,12 @@ class EpisodeBatch:
             )
 
 
-def _flat(obs: Any) -> NDArray[np.float32]:
-    array = np.asarray(obs, dtype=np.float32)
-    return array.reshape(len(array), -1)
+def _takes_active(env: VectorEnv[Any, Any, Any]) -> bool:
+    """Returns whether `step` takes `active`, through every wrapper down to the backend."""
+    layer: Any = env
+    while isinstance(layer, VectorWrapper):
+        kinds = {parameter.kind for parameter in inspect.signature(layer.step).parameters.values()}
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            return False
+        layer = layer.env
+    return "active" in inspect.signature(layer.step).parameters

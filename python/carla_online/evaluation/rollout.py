@@ -25,7 +25,7 @@ LARGEST_BATCH: Final = 128
 
 _ATTEMPTS: Final = 3
 # A collision need not end an episode in every backend, so the other reasons come first.
-_END_FLAGS: Final = ("finished", "off_road", "blocked", "timed_out", "collision")
+_END_FLAGS: Final = ("finished", "off_road", "blocked", "timed_out", "collision", "infraction")
 _NEEDED_INFO: Final = (
     "timed_driving_score",
     "driving_score",
@@ -162,12 +162,15 @@ def _drive_chunk(
     env = make(len(seeds))
     failed: list[np.uint64] = []
     total = np.zeros(len(seeds))
+    interventions = np.zeros(len(seeds), np.int64)
     rows = {int(seed): row for row, seed in enumerate(seeds)}
     watched = [(recorder, rows[recorder.seed]) for recorder in recorders if recorder.seed in rows]
     is_begun = False
     try:
         for step in EpisodeBatch(env, seeds).run(actor):
             total += step.rewards
+            if "safety_causes" in step.info:
+                interventions += step.driven & (np.asarray(step.info["safety_causes"]) != 0)
             if not is_begun:
                 _require_info(step.info)
                 is_begun = True
@@ -177,7 +180,9 @@ def _drive_chunk(
                 if _failure(step, row):
                     failed.append(seeds[row])
                 else:
-                    done[int(seeds[row])] = _table_row(seeds[row], step, row, float(total[row]))
+                    done[int(seeds[row])] = _table_row(
+                        seeds[row], step, row, float(total[row]), int(interventions[row])
+                    )
     finally:
         env.close()
     return failed
@@ -204,7 +209,7 @@ def _end_reason(step: EpisodeStep, row: int) -> str:
     return "terminated" if step.terminated[row] else "truncated"
 
 
-def _table_row(seed: np.uint64, step: EpisodeStep, row: int, total: float) -> RouteTable:
+def _table_row(seed: np.uint64, step: EpisodeStep, row: int, total: float, interventions: int) -> RouteTable:
     values = {name: np.asarray(step.info[name][row]) for name in _NEEDED_INFO}
     time_s, distance_m = float(values["sim_time_s"]), float(values["distance_m"])
     infractions = values["infractions"].astype(np.int64)
@@ -223,4 +228,5 @@ def _table_row(seed: np.uint64, step: EpisodeStep, row: int, total: float) -> Ro
         episode_return=np.array([total]),
         end_reason=(reason,),
         infraction_names=INFRACTION_NAMES,
+        safety_interventions=np.array([interventions], np.int64),
     )

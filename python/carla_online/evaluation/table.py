@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +50,8 @@ class RouteSummary:
     """Distance over time of all routes, m/s."""
     episode_return: float
     """Mean undiscounted return."""
+    safety_interventions_per_km: float = 0.0
+    """Decisions that the safety layer changed, over all kilometres."""
 
     @property
     def finished_share(self) -> float:
@@ -92,15 +94,19 @@ class RouteTable:
     """Why each route ended: finished, collision, off_road, blocked, timed_out, ..."""
     infraction_names: tuple[str, ...]
     """Names of the columns of `infractions`."""
+    safety_interventions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """int64 [R]: decisions that the safety layer changed, or would have in mode `monitor`; zeros if not given."""
 
     def __post_init__(self) -> None:
         routes = len(self.seeds)
+        if len(self.safety_interventions) == 0:
+            object.__setattr__(self, "safety_interventions", np.zeros(routes, np.int64))
         if routes == 0:
             raise EvaluationError("a route table needs at least one route, got none.")
-        for field in fields(self):
-            if field.name != "infraction_names" and len(getattr(self, field.name)) != routes:
+        for column in fields(self):
+            if column.name != "infraction_names" and len(getattr(self, column.name)) != routes:
                 raise EvaluationError(
-                    f"route table: {field.name} has {len(getattr(self, field.name))} rows for {routes} seeds."
+                    f"route table: {column.name} has {len(getattr(self, column.name))} rows for {routes} seeds."
                 )
         _require_values(self)
         unique, counts = np.unique(self.seeds, return_counts=True)
@@ -120,13 +126,13 @@ class RouteTable:
         """
         rows = _rows_of(self.seeds, seeds)
         columns: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "end_reason":
+        for column in fields(self):
+            value = getattr(self, column.name)
+            if column.name == "end_reason":
                 value = tuple(value[row] for row in rows)
-            elif field.name != "infraction_names":
+            elif column.name != "infraction_names":
                 value = value[rows]
-            columns[field.name] = value
+            columns[column.name] = value
         return RouteTable(**columns)
 
     def summary(self) -> RouteSummary:
@@ -145,6 +151,7 @@ class RouteTable:
             collisions_per_km=_per_km(collisions, distance_km),
             mean_speed_mps=1000.0 * distance_km / time_s if time_s > 0.0 else 0.0,
             episode_return=float(self.episode_return.mean()),
+            safety_interventions_per_km=_per_km(int(self.safety_interventions.sum()), distance_km),
         )
 
     def end_reasons(self) -> dict[str, int]:
@@ -157,7 +164,7 @@ class RouteTable:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON; `from_dict` gives back an equal table, bit for bit."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
         plain = {
             name: value.tolist() if isinstance(value, np.ndarray) else list(value) for name, value in columns.items()
         }
@@ -184,6 +191,7 @@ class RouteTable:
                 finished=np.array(data["finished"], dtype=np.bool_),
                 collisions=np.array(data["collisions"], dtype=np.int64),
                 infractions=np.array(data["infractions"], dtype=np.int64).reshape(-1, len(names)),
+                safety_interventions=np.array(data.get("safety_interventions", ()), dtype=np.int64),
                 end_reason=tuple(str(reason) for reason in data["end_reason"]),
                 infraction_names=names,
                 **{name: np.array(data[name], dtype=np.float64) for name in _FLOAT_COLUMNS},
@@ -224,14 +232,14 @@ def concatenate(tables: Sequence[RouteTable]) -> RouteTable:
     if not tables or any(table.infraction_names != tables[0].infraction_names for table in tables):
         raise EvaluationError("route tables can be joined only if there are any and all count the same infractions.")
     joined: dict[str, Any] = {}
-    for field in fields(RouteTable):
-        columns = [getattr(table, field.name) for table in tables]
-        if field.name == "infraction_names":
-            joined[field.name] = columns[0]
-        elif field.name == "end_reason":
-            joined[field.name] = tuple(reason for column in columns for reason in column)
+    for name in (column.name for column in fields(RouteTable)):
+        columns = [getattr(table, name) for table in tables]
+        if name == "infraction_names":
+            joined[name] = columns[0]
+        elif name == "end_reason":
+            joined[name] = tuple(reason for column in columns for reason in column)
         else:
-            joined[field.name] = np.concatenate(columns)
+            joined[name] = np.concatenate(columns)
     return RouteTable(**joined)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from carla_online.config import Config
+from carla_online.learners.grpo_config import GRPOConfig
 
 
 class WarmupConfig(Config):
@@ -91,3 +92,7 @@ class SACConfig(Config):
         if self.target_subset is not None and self.target_subset > self.critics:
             raise ValueError(f"target_subset {self.target_subset} is larger than the {self.critics} critics")
         return self
+
+
+LearnerConfig = Annotated[SACConfig | GRPOConfig, Field(discriminator="kind")]
+"""The `learner` section of a config: `kind: sac` or `kind: grpo`."""

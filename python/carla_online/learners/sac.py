@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from carla_online.errors import CheckpointError
 from carla_online.learners.config import SACConfig
 from carla_online.learners.critics import CriticEnsemble
+from carla_online.learners.optimisers import gradient_step, load_optimiser_state, optimiser_state, tensors_below
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.networks import squash
 
@@ -36,12 +37,17 @@ class TransitionBatch:
     """[B, D]: the true next observation, also where the episode was truncated"""
     next_baseline_action: Tensor
     """[B, A]"""
+    birdseye: Tensor | None = None
+    """uint8 [B, P, P]: views from above, one bit a plane, or None"""
+    next_birdseye: Tensor | None = None
+    """uint8 [B, P, P]"""
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> TransitionBatch:
         """Makes a batch that shares memory with a sampler's output arrays."""
         names = {"reward": "n_step_reward"}
-        return cls(**{name: torch.from_numpy(arrays[names.get(name, name)]) for name in cls.__dataclass_fields__})
+        fields = {name: names.get(name, name) for name in cls.__dataclass_fields__}
+        return cls(**{name: torch.from_numpy(arrays[key]) for name, key in fields.items() if key in arrays})
 
 
 class SACLearner:
@@ -57,20 +63,22 @@ class SACLearner:
         self.policy = policy
         self.config = config
         self.generator = generator
-        state_dim = policy.obs_dim + (policy.action_dim if policy.baseline is not None else 0)
         self.critic = CriticEnsemble(
-            config.critics, state_dim + policy.action_dim, hidden_sizes=config.hidden_sizes, generator=generator
+            config.critics, policy.state_dim + policy.action_dim, hidden_sizes=config.hidden_sizes, generator=generator
         )
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        # The critic trains the encoder, and its target network has one of its own.
+        self.encoder = policy.encoder
+        self.target_encoder = None if self.encoder is None else copy.deepcopy(self.encoder).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(config.initial_temperature).log())
         entropy = config.target_entropy
         self.target_entropy = -0.5 * policy.action_dim if entropy is None else entropy
         self.updates = 0
         self.actor_optimiser = torch.optim.Adam(policy.head.parameters(), lr=config.actor_lr, fused=True)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=config.critic_lr, fused=True)
+        self._critic_parameters: list[Tensor] = [*self.critic.parameters(), *_parameters(self.encoder)]
+        self._target_parameters: list[Tensor] = [*self.target_critic.parameters(), *_parameters(self.target_encoder)]
+        self.critic_optimiser = torch.optim.Adam(self._critic_parameters, lr=config.critic_lr, fused=True)
         self.temperature_optimiser = torch.optim.Adam([self.log_temperature], lr=config.temperature_lr, fused=True)
-        self._critic_parameters: list[Tensor] = list(self.critic.parameters())
-        self._target_parameters: list[Tensor] = list(self.target_critic.parameters())
 
     @property
     def temperature(self) -> Tensor:
@@ -85,13 +93,15 @@ class SACLearner:
         Returns:
             Scalar tensors by name; reading one waits for nothing on a CPU.
         """
-        state = self.policy.inputs(batch.obs, batch.baseline_action)
+        state = self.policy.inputs(batch.obs, batch.baseline_action, batch.birdseye)
 
         # Critic: J_Q (5) with the target of (6); the critic sees the executed action.
         target = self._target(batch)
         q = self.critic(state, batch.executed_action)
         critic_loss = (q - target).square().mean(dim=1).sum()
-        critic_norm = _step(self.critic_optimiser, critic_loss, self._critic_parameters, self.config.critic_grad_clip)
+        critic_norm = gradient_step(
+            self.critic_optimiser, critic_loss, self._critic_parameters, self.config.critic_grad_clip
+        )
         # Target network: psi <- tau Q + (1 - tau) psi.
         with torch.no_grad():
             torch._foreach_lerp_(self._target_parameters, self._critic_parameters, self.config.target_rate)
@@ -100,10 +110,11 @@ class SACLearner:
         if train_actor and self.updates % self.config.actor_every == 0:
             # Actor: J_pi (9), reparametrised: E[temperature log pi - min Q].
             self.critic.requires_grad_(False)
+            state = state.detach()
             squashed, logp = self._draw(state)
             q_new = self.critic(state, self.policy.compose(batch.baseline_action, squashed)).amin(dim=0)
             actor_loss = (self.temperature * logp - q_new).mean()
-            actor_norm = _step(
+            actor_norm = gradient_step(
                 self.actor_optimiser, actor_loss, list(self.policy.head.parameters()), self.config.actor_grad_clip
             )
             self.critic.requires_grad_(True)
@@ -118,7 +129,9 @@ class SACLearner:
     def _target(self, batch: TransitionBatch) -> Tensor:
         """Returns r + discount * (min Q_target(s', a') - temperature log pi(a'|s')), clipped, [B]."""
         with torch.no_grad():
-            next_state = self.policy.inputs(batch.next_obs, batch.next_baseline_action)
+            next_state = self.policy.inputs(
+                batch.next_obs, batch.next_baseline_action, batch.next_birdseye, encoder=self.target_encoder
+            )
             squashed, logp = self._draw(next_state)
             next_action = self.policy.compose(batch.next_baseline_action, squashed)
             next_q: Tensor = self.target_critic(next_state, next_action)
@@ -155,14 +168,13 @@ class SACLearner:
         state = {f"head.{name}": value for name, value in self.policy.head.state_dict().items()}
         state |= {f"critic.{name}": value for name, value in self.critic.state_dict().items()}
         state |= {f"target_critic.{name}": value for name, value in self.target_critic.state_dict().items()}
+        for name, encoder in self._encoders().items():
+            state |= {f"{name}.{key}": value for key, value in encoder.state_dict().items()}
         state["log_temperature"] = self.log_temperature.data
         state["updates"] = torch.tensor(self.updates)
         state["generator"] = self.generator.get_state()
         for name, optimiser in self._optimisers().items():
-            state[f"{name}.lr"] = torch.tensor(optimiser.param_groups[0]["lr"], dtype=torch.float64)
-            for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
-                for key, value in optimiser.state.get(parameter, {}).items():
-                    state[f"{name}.{index}.{key}"] = value
+            state |= optimiser_state(optimiser, name)
         return {name: value.detach().clone() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -172,18 +184,24 @@ class SACLearner:
             CheckpointError: A tensor is missing or has another shape.
         """
         try:
-            self.policy.head.load_state_dict(_below(state, "head."))
-            self.critic.load_state_dict(_below(state, "critic."))
-            self.target_critic.load_state_dict(_below(state, "target_critic."))
+            self.policy.head.load_state_dict(tensors_below(state, "head."))
+            self.critic.load_state_dict(tensors_below(state, "critic."))
+            self.target_critic.load_state_dict(tensors_below(state, "target_critic."))
+            for name, encoder in self._encoders().items():
+                encoder.load_state_dict(tensors_below(state, f"{name}."))
             with torch.no_grad():
                 self.log_temperature.copy_(state["log_temperature"])
             self.updates = int(state["updates"])
             self.generator.set_state(state["generator"])
             for name, optimiser in self._optimisers().items():
-                optimiser.param_groups[0]["lr"] = float(state[f"{name}.lr"])
-                _load_moments(optimiser, _below(state, f"{name}."))
+                load_optimiser_state(optimiser, state, name)
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"the learner's state doesn't fit this configuration: {error}") from error
+
+    def _encoders(self) -> dict[str, nn.Module]:
+        if self.encoder is None or self.target_encoder is None:
+            return {}
+        return {"encoder": self.encoder, "target_encoder": self.target_encoder}
 
     def _optimisers(self) -> dict[str, torch.optim.Adam]:
         return {
@@ -193,24 +211,5 @@ class SACLearner:
         }
 
 
-def _step(optimiser: torch.optim.Adam, loss: Tensor, parameters: list[Tensor], clip: float) -> Tensor:
-    """Takes one clipped gradient step and returns the gradient's norm before clipping."""
-    optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(parameters, clip)
-    optimiser.step()
-    return norm
-
-
-def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def _load_moments(optimiser: torch.optim.Adam, state: Mapping[str, Tensor]) -> None:
-    """Puts Adam's moments back by parameter index; a parameter without any has not been stepped yet."""
-    for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
-        moments = _below(state, f"{index}.")
-        if moments:
-            optimiser.state[parameter] = {key: value.clone() for key, value in moments.items()}
-        else:
-            optimiser.state.pop(parameter, None)
+def _parameters(encoder: nn.Module | None) -> list[Tensor]:
+    return [] if encoder is None else list(encoder.parameters())

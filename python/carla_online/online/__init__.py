@@ -2,6 +2,7 @@
 
 from carla_online.online.callbacks import Callback
 from carla_online.online.experiment import ExperimentConfig
+from carla_online.online.grpo import OnlineGRPOTrainer
 from carla_online.online.guard import GuardConfig, StabilityGuard
 from carla_online.online.runner import CARLAOnlineRunner, RunnerConfig
 from carla_online.online.sac import OnlineSACTrainer
@@ -14,6 +15,7 @@ __all__ = [
     "EnvironmentFacts",
     "ExperimentConfig",
     "GuardConfig",
+    "OnlineGRPOTrainer",
     "OnlineSACTrainer",
     "OnlineTrainer",
     "Recovery",

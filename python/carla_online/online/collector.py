@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from carla_online.envs.observations import ObservationArray, fields_of, from_fields, vector_of
 from carla_online.envs.transitions import Step
 from carla_online.errors import SimulatorError
 from carla_online.policies.actor import ActorPolicy
@@ -25,6 +26,10 @@ class Draw:
     """[N, A]: the head's output, in [-1, 1]; the action itself for a policy that has no head"""
     logp: FloatArray
     """[N]"""
+    pre_squash: FloatArray | None = None
+    """[N, A]: u of the draw tanh(u); None for a policy that has no head"""
+    pre_squash_logp: FloatArray | None = None
+    """[N]: log density of u"""
 
 
 class Collector:
@@ -66,26 +71,26 @@ class Collector:
             "safety_intervened": self._intervened,
             "logp": np.zeros(num_envs, dtype=np.float32),
         }
-        self._start_obs: FloatArray | None = None
+        self._start_obs: ObservationArray | None = None
 
     @property
     def needs_draw(self) -> BoolArray:
         """Environments whose draw has run out, bool [N]."""
         return np.equal(self._steps_left, 0)
 
-    def propose(self, obs: FloatArray, *, generator: torch.Generator, deterministic: bool = False) -> Draw:
+    def propose(self, obs: ObservationArray, *, generator: torch.Generator, deterministic: bool = False) -> Draw:
         """Asks the policy for every environment, so that the noise consumed doesn't depend on who needs a draw."""
         baseline = self.baseline_action(obs)
         if isinstance(self.policy, ActorPolicy):
             _, logp, extra = self.policy.act_beside(obs, baseline, deterministic=deterministic, generator=generator)
-            return Draw(extra["squashed"], logp)
+            return Draw(extra["squashed"], logp, extra["pre_squash"], extra["pre_squash_logp"])
         action, logp, extra = self.policy.act(obs, deterministic=deterministic, generator=generator)
         if "baseline_action" in extra:
             self._baseline = extra["baseline_action"]
         who = type(self.policy).__name__
         return Draw(check_actions(action, rows=len(obs), action_dim=self.action_dim, who=who), logp)
 
-    def act(self, obs: FloatArray, draw: Draw) -> FloatArray:
+    def act(self, obs: ObservationArray, draw: Draw) -> FloatArray:
         """Returns the proposed actions [N, A]; environments that need a draw take theirs from `draw`."""
         fresh = self.needs_draw
         baseline = self.baseline_action(obs)
@@ -129,11 +134,11 @@ class Collector:
         ended = step.terminated | step.truncated
         closed: BoolArray = valid & ((self._steps_left == 0) | ended)
         self._steps_left[ended | ~valid] = 0
-        rows: dict[str, NDArray[np.generic]] = {"obs": self._start_obs, **self._open}
+        rows: dict[str, NDArray[np.generic]] = {**fields_of(self._start_obs), **self._open}
         rows["reward"] = self._reward.astype(np.float32)
         rows |= {"terminated": step.terminated & valid, "truncated": step.truncated & valid & ~step.terminated}
         self._baseline = None
-        next_values: dict[str, NDArray[np.generic]] = {"obs": step.next_obs}
+        next_values: dict[str, NDArray[np.generic]] = {**fields_of(step.next_obs)}
         next_values["baseline_action"] = self.baseline_action(step.next_obs)
         if ended.any() or not valid.all():
             self._baseline = None  # some go on from the first observation of another episode
@@ -145,7 +150,7 @@ class Collector:
         state |= {"steps_left": self._steps_left.copy(), "steps_done": self._steps_done.copy()}
         state |= {"squashed": self._squashed.copy(), "reward": self._reward.copy()}
         if self._start_obs is not None:
-            state["start_obs"] = self._start_obs.copy()
+            state |= {f"start_{name}": values.copy() for name, values in fields_of(self._start_obs).items()}
         return state
 
     def load_state_dict(self, state: Mapping[str, NDArray[np.generic]]) -> None:
@@ -156,10 +161,11 @@ class Collector:
         self._steps_done[...] = state["steps_done"]
         self._squashed[...] = state["squashed"]
         self._reward[...] = state["reward"]
-        self._start_obs = np.array(state["start_obs"], dtype=np.float32) if "start_obs" in state else None
+        starts = {name.removeprefix("start_"): values for name, values in state.items() if name.startswith("start_")}
+        self._start_obs = from_fields(starts) if starts else None
         self._baseline = None
 
-    def baseline_action(self, obs: FloatArray) -> FloatArray:
+    def baseline_action(self, obs: ObservationArray) -> FloatArray:
         """Returns the baseline's actions [N, A] for the observations to act on; zeros where there is no baseline."""
         if self._baseline is None:
             if isinstance(self.policy, ActorPolicy):
@@ -182,7 +188,7 @@ class Collector:
 
 
 def _check_finite(step: Step) -> None:
-    for name, values in (("observation", step.next_obs), ("reward", step.reward)):
+    for name, values in (("observation", vector_of(step.next_obs)), ("reward", step.reward)):
         finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
         if not finite.all():
             index = int(np.argmin(finite))

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from carla_online.envs.transitions import Step
 
+INTERVENTIONS = "safety_interventions"
+"""Decisions of an episode that the safety layer changed, or would have in mode `monitor`."""
+DISTANCE_KM = "distance_km"
 _FINAL_INFO = ("timed_driving_score", "driving_score", "route_completion", "collision")
 
 
@@ -22,20 +25,27 @@ class EpisodeTracker:
     def __init__(self, num_envs: int) -> None:
         self._returns = np.zeros(num_envs, dtype=np.float64)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
+        self._interventions = np.zeros(num_envs, dtype=np.int64)
         self.episodes = 0
 
     def observe(self, step: Step) -> list[dict[str, float]]:
         """Takes in one step and returns the episodes that ended, each with its metrics by name."""
         self._returns[step.valid] += step.reward[step.valid]
         self._lengths[step.valid] += 1
+        has_layer = "safety_causes" in step.info
+        if has_layer:
+            self._interventions += step.valid & (np.asarray(step.info["safety_causes"]) != 0)
         closed = []
         for index in np.flatnonzero(step.valid & (step.terminated | step.truncated)):
             episode = {"return": float(self._returns[index]), "length": float(self._lengths[index])}
             for name in _FINAL_INFO:
                 if name in step.info:
                     episode[name] = float(step.info[name][index])
+            if has_layer:
+                episode[INTERVENTIONS] = float(self._interventions[index])
+                episode[DISTANCE_KM] = float(step.info["distance_m"][index]) / 1000.0
             closed.append(episode)
-            self._returns[index], self._lengths[index] = 0.0, 0
+            self._returns[index], self._lengths[index], self._interventions[index] = 0.0, 0, 0
         self.episodes += len(closed)
         return closed
 
@@ -44,6 +54,7 @@ class EpisodeTracker:
         return {
             "returns": self._returns.copy(),
             "lengths": self._lengths.copy(),
+            "interventions": self._interventions.copy(),
             "episodes": np.array(self.episodes, dtype=np.int64),
         }
 
@@ -51,7 +62,16 @@ class EpisodeTracker:
         """Restores `state_dict()`."""
         self._returns[...] = state["returns"]
         self._lengths[...] = state["lengths"]
+        self._interventions[...] = state["interventions"]
         self.episodes = int(state["episodes"])
+
+
+def interventions_per_km(episodes: list[dict[str, float]]) -> dict[str, float]:
+    """Returns all safety interventions over all kilometres, by the metric's name; nothing without a safety layer."""
+    distance_km = sum(episode.get(DISTANCE_KM, 0.0) for episode in episodes)
+    if distance_km <= 0.0:
+        return {}
+    return {"safety_interventions_per_km": sum(episode.get(INTERVENTIONS, 0.0) for episode in episodes) / distance_km}
 
 
 def mean_by_name(episodes: list[dict[str, float]]) -> dict[str, float]:

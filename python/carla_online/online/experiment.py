@@ -13,11 +13,13 @@ from carla_online.config import Config
 from carla_online.envs.transitions import EnvConfig, make_vector_env
 from carla_online.envs.world import WorldEnvConfig
 from carla_online.evaluation.suite import SuiteConfig
-from carla_online.learners.config import SACConfig
+from carla_online.learners.config import LearnerConfig, SACConfig
+from carla_online.online.grpo import OnlineGRPOTrainer
 from carla_online.online.guard import GuardConfig
 from carla_online.online.runner import RunnerConfig
 from carla_online.online.sac import OnlineSACTrainer
 from carla_online.online.selection import SelectionConfig
+from carla_online.online.trainer import OnlineTrainer
 from carla_online.policies.actor import ActorPolicy, DeltaPolicy, FullPolicy
 from carla_online.policies.baseline import Baseline, load_baseline
 from carla_online.policies.config import PolicyConfig
@@ -42,8 +44,8 @@ class ExperimentConfig(Config):
     """Where the policy drives while it learns."""
     policy: PolicyConfig = PolicyConfig()
     """What learns."""
-    learner: SACConfig = SACConfig()
-    """How it learns."""
+    learner: LearnerConfig = SACConfig()
+    """How it learns: `kind: sac` from replay, or `kind: grpo` from fresh windows."""
     replay: ReplayConfig = ReplayConfig()
     """What is kept of the experience."""
     guard: GuardConfig = GuardConfig()
@@ -55,18 +57,41 @@ class ExperimentConfig(Config):
     suite: SuiteConfig = SuiteConfig()
     """The routes on which before and after are compared, and the rule of better."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_learner(cls, data: Any) -> Any:
+        """Takes `learner` without a kind as SAC's, the default."""
+        learner = data.get("learner") if isinstance(data, dict) else None
+        return {**data, "learner": {"kind": "sac", **learner}} if isinstance(learner, dict) else data
+
     @model_validator(mode="after")
     def _check(self) -> ExperimentConfig:
         if self.policy.kind == "delta" and self.policy.baseline.kind == "none":
             raise ValueError("policy.kind delta needs a baseline; choose one, or policy.kind full")
         if self.env.kind == "gymnasium" and self.policy.baseline.kind == "scripted":
             raise ValueError("the scripted baseline drives only the driving world; set policy.baseline.kind to none")
-        if self.learner.batch_size > self.replay.capacity_rows:
+        if self.learner.kind == "sac" and self.learner.batch_size > self.replay.capacity_rows:
             raise ValueError(
                 f"learner.batch_size {self.learner.batch_size} is larger than replay.capacity_rows "
                 f"{self.replay.capacity_rows}"
             )
+        if self.env.kind == "world":
+            self._check_observation(self.env.observation)
         return self
+
+    def _check_observation(self, learned: str) -> None:
+        """Refuses a suite that shows the policy something else than it learns from."""
+        judged = self.suite.env.get("observation", "vector") if isinstance(self.suite.env, dict) else learned
+        if judged != learned:
+            raise ValueError(
+                f"env.observation is {learned}, but suite.env.observation is {judged}: the policy couldn't be judged; "
+                f"set suite.env.observation to {learned}"
+            )
+        if learned != "vector" and self.learner.kind == "grpo":
+            raise ValueError(
+                f"learner.kind grpo learns from vectors alone, but env.observation is {learned}; set it to vector, or "
+                "learner.kind to sac"
+            )
 
 
 def build_baseline(config: ExperimentConfig) -> Baseline | None:
@@ -84,7 +109,9 @@ def build_env(config: ExperimentConfig) -> VectorEnv[Any, Any, Any]:
     return make_vector_env(config.env)
 
 
-def build_policy(config: ExperimentConfig, *, obs_dim: int, action_dim: int) -> ActorPolicy:
+def build_policy(
+    config: ExperimentConfig, *, obs_dim: int, action_dim: int, birdseye_px: int | None = None
+) -> ActorPolicy:
     """Returns a fresh policy; the configuration's seed fixes its weights."""
     settings = config.policy
     baseline = build_baseline(config)
@@ -97,6 +124,7 @@ def build_policy(config: ExperimentConfig, *, obs_dim: int, action_dim: int) -> 
                 delta_scale=settings.delta_scale,
                 hidden_sizes=settings.hidden_sizes,
                 log_std_bias=settings.log_std_bias,
+                birdseye_px=birdseye_px,
             )
         return FullPolicy(
             obs_dim=obs_dim,
@@ -104,11 +132,20 @@ def build_policy(config: ExperimentConfig, *, obs_dim: int, action_dim: int) -> 
             baseline=baseline,
             hidden_sizes=settings.hidden_sizes,
             log_std_bias=settings.log_std_bias,
+            birdseye_px=birdseye_px,
         )
 
 
-def build_trainer(config: ExperimentConfig, policy: ActorPolicy) -> OnlineSACTrainer:
+def build_trainer(config: ExperimentConfig, policy: ActorPolicy) -> OnlineTrainer:
     """Returns the trainer of the configured learner."""
+    if config.learner.kind == "grpo":
+        return OnlineGRPOTrainer(
+            policy,
+            config=config.learner,
+            seed=config.seed,
+            capacity_rows=config.replay.capacity_rows,
+            guard=config.guard,
+        )
     return OnlineSACTrainer(
         policy,
         config=config.learner,

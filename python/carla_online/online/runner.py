@@ -183,7 +183,7 @@ class CARLAOnlineRunner:
         elif self.directory.has_experience:
             self._recover_without_checkpoint()
         else:
-            self._obs, _ = self._source.reset(seed=self.seed)
+            self._obs, _ = self._source.reset(seed=self.seed, rows_per_sequence=self.trainer.rows_per_sequence)
         sinks: list[Any] = [JsonLinesWriter(path / "metrics.jsonl", resume_step=self.env_steps)]
         if self.settings.tensorboard:
             sinks.append(TensorBoardWriter(path / "tensorboard", resume_step=self.env_steps))
@@ -191,13 +191,17 @@ class CARLAOnlineRunner:
 
     def _facts(self) -> EnvironmentFacts:
         source = self._source
+        slice_names = tuple(getattr(source.env.unwrapped, "slice_names", ("default",)))
         return EnvironmentFacts(
             num_envs=source.num_envs,
             obs_dim=source.obs_dim,
             action_dim=source.action_dim,
             reward_term_names=REWARD_TERM_NAMES if source.capabilities.reward_terms else (),
             capabilities=source.capabilities,
-            slice_name=str(getattr(source.env.unwrapped, "slice_name", "default")),
+            slice_name=slice_names[0],
+            environments=source if source.capabilities.exact_restore else None,
+            slice_names=slice_names,
+            birdseye_px=source.layout.birdseye_px,
         )
 
     def _remember_target(self, total: int) -> None:
@@ -214,8 +218,8 @@ class CARLAOnlineRunner:
             step = self._source.step(self.trainer.act(self._obs))
             self.trainer.observe(step)
             self._obs = step.obs
-            self.env_steps += int(step.valid.sum())
             fresh = self.trainer.update()
+            self.env_steps += int(step.valid.sum()) + self.trainer.take_extra_env_steps()
             window.add(fresh, self._episodes.observe(step))
             for callback in self.callbacks:
                 callback.on_step(self, step)
@@ -298,7 +302,7 @@ class CARLAOnlineRunner:
         self.recoveries += 1
         # Another seed than before, or the same episodes would be driven twice.
         seed = (self.seed + 1_000_003 * (self._transitions + self.recoveries)) % 2**31
-        self._obs, _ = self._source.reset(seed=seed)
+        self._obs, _ = self._source.reset(seed=seed, rows_per_sequence=self.trainer.rows_per_sequence)
         self._start_messages.append(
             f"recovered at {self.env_steps:,} env steps: kept {kept:,} transitions newer than the checkpoint, ended "
             f"{closed} open episodes as truncated; learning goes on from the checkpoint"

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from carla_online.envs.observations import ObservationArray
 from carla_online.envs.transitions import Step
 from carla_online.errors import CheckpointError, PolicyError
 from carla_online.learners.config import SACConfig
@@ -73,7 +74,9 @@ class OnlineSACTrainer(OnlineTrainer):
 
     def prepare(self, facts: EnvironmentFacts, *, directory: Path) -> None:
         """Opens or creates the replay below `directory`; see `OnlineTrainer.prepare`."""
-        schema = ReplaySchema.transitions(facts.obs_dim, facts.action_dim, facts.reward_term_names)
+        schema = ReplaySchema.transitions(
+            facts.obs_dim, facts.action_dim, facts.reward_term_names, birdseye_px=facts.birdseye_px
+        )
         self.replay: ReplayBuffer = ReplayBuffer.open_or_create(
             directory / "replay", schema, capacity_rows=self.capacity_rows
         )
@@ -93,7 +96,8 @@ class OnlineSACTrainer(OnlineTrainer):
         self._batch = self._sampler.allocate(self.config.batch_size)
         baseline = self.policy.baseline if isinstance(self.policy, ActorPolicy) else None
         self._baseline_id = self.replay.baseline_id(baseline.fingerprint if baseline is not None else "none")
-        self._slice_id = self.replay.slice_id(facts.slice_name)
+        self._slice_names = facts.slice_names or (facts.slice_name,)
+        self._slice_id_of = {0: self.replay.slice_id(self._slice_names[0])}
         self._episode_id = np.zeros(facts.num_envs, dtype=np.uint64)
         self._episode_open = np.zeros(facts.num_envs, dtype=np.bool_)
         self._writer: ReplayWriter | None = None
@@ -103,7 +107,7 @@ class OnlineSACTrainer(OnlineTrainer):
         """Environment steps under one held draw."""
         return self.config.hold_steps
 
-    def act(self, obs: FloatArray) -> FloatArray:
+    def act(self, obs: ObservationArray) -> FloatArray:
         """Returns the proposed actions; see `OnlineTrainer.act`."""
         draw = self._collector.propose(obs, generator=self._generator)
         if not np.isfinite(draw.squashed).all():
@@ -127,7 +131,7 @@ class OnlineSACTrainer(OnlineTrainer):
         # An episode is named after its first transition, so names never repeat, not even after a crash.
         starts = closed & ~self._episode_open
         self._episode_id[starts] = step_ids[starts]
-        self._writer.append(rows | self._tags(step_ids), next_values, mask=closed)
+        self._writer.append(rows | self._tags(step_ids, step), next_values, mask=closed)
         self._episode_open[closed] = True
         self._episode_open[step.terminated | step.truncated] = False
         self.transitions += count
@@ -235,13 +239,20 @@ class OnlineSACTrainer(OnlineTrainer):
         warmup = self.config.warmup
         return self.transitions >= warmup.transitions and self.updates >= warmup.critic_burn_in_updates
 
-    def _tags(self, step_ids: NDArray[np.uint64]) -> dict[str, NDArray[np.generic]]:
+    def _slice_ids(self, step: Step) -> NDArray[np.uint16]:
+        indices = np.asarray(step.info.get("slice_index", np.zeros(self._num_envs, np.int64)))
+        for index in np.unique(indices).tolist():
+            if index not in self._slice_id_of:
+                self._slice_id_of[index] = self.replay.slice_id(self._slice_names[index])
+        return np.array([self._slice_id_of[index] for index in indices.tolist()], dtype=np.uint16)
+
+    def _tags(self, step_ids: NDArray[np.uint64], step: Step) -> dict[str, NDArray[np.generic]]:
         count = self._num_envs
         return {
             "episode_id": self._episode_id,
             "step_id": step_ids,
             "policy_version": np.full(count, self.updates, dtype=np.uint32),
-            "slice_id": np.full(count, self._slice_id, dtype=np.uint16),
+            "slice_id": self._slice_ids(step),
             "baseline_id": np.full(count, self._baseline_id, dtype=np.uint16),
             "weight": np.ones(count, dtype=np.float32),
             "quarantined": np.zeros(count, dtype=np.bool_),
@@ -252,7 +263,7 @@ class OnlineSACTrainer(OnlineTrainer):
         metrics = {name: float(value) for name, value in self._metrics.items()}
         if isinstance(self.policy, ActorPolicy) and self._actor_started():
             with torch.no_grad():
-                inputs = self.policy.inputs(batch.obs, batch.baseline_action)
+                inputs = self.policy.inputs(batch.obs, batch.baseline_action, batch.birdseye)
                 drift = gaussian_kl(*self.policy.head(inputs), *self._initial_head(inputs))
             metrics["kl_to_initial"] = float(drift.mean())
         return metrics if not self._guard_against(metrics) else {"guard_rollbacks": float(self.guard.rollbacks)}

@@ -34,7 +34,9 @@ def open_run(
     """
     env = build_env(config)
     source = TransitionSource(env)
-    policy = build_policy(config, obs_dim=source.obs_dim, action_dim=source.action_dim)
+    policy = build_policy(
+        config, obs_dim=source.obs_dim, action_dim=source.action_dim, birdseye_px=source.layout.birdseye_px
+    )
     evaluator: Evaluator
     if config.env.kind == "gymnasium":
         evaluator = ReturnSelector(policy, env_id=config.env.id, config=config.selection, run_dir=run_dir)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from carla_online.envs.contract import Capabilities
+from carla_online.envs.observations import ObservationArray
 from carla_online.envs.transitions import Step
+from carla_online.online.branches import BranchingEnvironments
 from carla_online.policies.contract import FloatArray, Policy
 
 
@@ -27,6 +29,13 @@ class EnvironmentFacts:
     capabilities: Capabilities
     slice_name: str
     """Tags the experience made here: map, scenario or traffic, weather class"""
+    environments: BranchingEnvironments | None = None
+    """The environments themselves, for excursions between two steps that end where they began; None where they can't be
+    put back exactly"""
+    slice_names: tuple[str, ...] = ()
+    """Where episodes differ: the name for each `info["slice_index"]`; the first is `slice_name`"""
+    birdseye_px: int | None = None
+    """Pixels along each side of the view from above that observations hold, or None"""
 
 
 @dataclass(slots=True)
@@ -68,8 +77,8 @@ class OnlineTrainer(ABC):
         """
 
     @abstractmethod
-    def act(self, obs: FloatArray) -> FloatArray:
-        """Returns the proposed actions, float32 [N, A] in [-1, 1], for observations [N, D]."""
+    def act(self, obs: ObservationArray) -> FloatArray:
+        """Returns the proposed actions, float32 [N, A] in [-1, 1], for observations as in `Step.obs`."""
 
     @abstractmethod
     def observe(self, step: Step) -> int:
@@ -81,6 +90,15 @@ class OnlineTrainer(ABC):
     @abstractmethod
     def update(self) -> dict[str, float]:
         """Does the updates that are due and returns fresh metrics by name, or none."""
+
+    def take_extra_env_steps(self) -> int:
+        """Returns the environment steps that the trainer took by itself since the last call (branches, for one)."""
+        return 0
+
+    @property
+    def rows_per_sequence(self) -> int:
+        """Neighbouring environments that drive the same sequence of episodes; 1 where each drives its own."""
+        return 1
 
     @property
     @abstractmethod

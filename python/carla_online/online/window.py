@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from carla_online.online.episodes import mean_by_name
+from carla_online.online.episodes import interventions_per_km, mean_by_name
 
 
 class Interval:
@@ -50,7 +50,8 @@ class Window:
             "time/env_steps_per_s": (env_steps - self._start[0]) / elapsed_s,
             "time/updates_per_s": (updates - self._start[2]) / elapsed_s,
         }
-        self.latest |= means | speeds
+        safety = {f"rollout/{name}": value for name, value in interventions_per_km(self._episodes).items()}
+        self.latest |= means | safety | speeds
         self._episodes = []
         self._start = (env_steps, transitions, updates)
         self._started_s = time.monotonic()

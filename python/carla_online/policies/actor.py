@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from carla_online.envs.observations import BIRDSEYE, ObservationArray, ObservationLayout, fields_of
 from carla_online.errors import PolicyError
 from carla_online.policies.baseline import Baseline
 from carla_online.policies.contract import FloatArray
-from carla_online.policies.networks import GaussianHead, squash
+from carla_online.policies.networks import BirdseyeEncoder, GaussianHead, gaussian_logp, squash
 
 
 class ActorPolicy(nn.Module):
@@ -27,6 +28,7 @@ class ActorPolicy(nn.Module):
         baseline: The frozen baseline, or None.
         hidden_sizes: Width of each hidden layer of the head.
         log_std_bias: Initial log standard deviation of the pre-squash action.
+        birdseye_px: Pixels along each side of the view from above in its observations, or None without one.
     """
 
     kind = "actor"
@@ -39,41 +41,78 @@ class ActorPolicy(nn.Module):
         baseline: Baseline | None,
         hidden_sizes: Sequence[int] = (128, 128),
         log_std_bias: float = -1.0,
+        birdseye_px: int | None = None,
     ) -> None:
         super().__init__()
         self.obs_dim = obs_dim
+        self.birdseye_px = birdseye_px
+        self.encoder = None if birdseye_px is None else BirdseyeEncoder(birdseye_px)
         self.action_dim = action_dim
         self.baseline = baseline
         self.hidden_sizes = tuple(hidden_sizes)
         self.log_std_bias = log_std_bias
-        input_dim = obs_dim + (action_dim if baseline is not None else 0)
-        self.head = GaussianHead(input_dim, action_dim, hidden_sizes=hidden_sizes, log_std_bias=log_std_bias)
+        self.head = GaussianHead(self.state_dim, action_dim, hidden_sizes=hidden_sizes, log_std_bias=log_std_bias)
 
-    def baseline_action(self, obs: FloatArray) -> FloatArray:
-        """Returns the baseline's actions for float32 [N, D], or zeros [N, A] where there is no baseline."""
+    @property
+    def state_dim(self) -> int:
+        """Length of `inputs`: observation, features of the view, baseline's action."""
+        features = 0 if self.encoder is None else self.encoder.features
+        return self.obs_dim + features + (self.action_dim if self.baseline is not None else 0)
+
+    def baseline_action(self, obs: ObservationArray) -> FloatArray:
+        """Returns the baseline's actions for observations [N], or zeros [N, A] where there is no baseline."""
         if self.baseline is None:
             return np.zeros((len(obs), self.action_dim), dtype=np.float32)
         return self.baseline(obs)
 
-    def inputs(self, obs: Tensor, baseline_action: Tensor) -> Tensor:
-        """Returns what head and critic see of a state: float32 [B, D + A], or [B, D] without a baseline."""
-        return obs if self.baseline is None else torch.cat([obs, baseline_action], dim=-1)
+    def inputs(
+        self,
+        obs: Tensor,
+        baseline_action: Tensor,
+        birdseye: Tensor | None = None,
+        *,
+        encoder: BirdseyeEncoder | None = None,
+    ) -> Tensor:
+        """Returns what head and critic see of a state: float32 [B, S].
+
+        Args:
+            obs: float32 [B, D].
+            baseline_action: float32 [B, A]; left out without a baseline.
+            birdseye: uint8 [B, P, P], views from above, for a policy that sees them.
+            encoder: Another encoder than the policy's own, a target network's.
+        """
+        parts = [obs]
+        if self.encoder is not None:
+            if birdseye is None:
+                raise PolicyError("this policy sees a view from above, but the batch has none; pass birdseye.")
+            parts.append((encoder or self.encoder)(birdseye))
+        if self.baseline is not None:
+            parts.append(baseline_action)
+        return obs if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def compose(self, baseline_action: Tensor, squashed: Tensor) -> Tensor:
         """Returns the action that the head's output [B, A] in [-1, 1] means beside the baseline's."""
         raise TypeError(f"{type(self).__name__} doesn't say how its head acts; use DeltaPolicy or FullPolicy.")
 
     def act(
-        self, obs: FloatArray, *, deterministic: bool = False, generator: torch.Generator | None = None
+        self, obs: ObservationArray, *, deterministic: bool = False, generator: torch.Generator | None = None
     ) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
-        """Chooses actions; see `Policy.act`. `extra` holds `baseline_action` and `squashed`, each [N, A]."""
-        if obs.ndim != 2 or obs.shape[1] != self.obs_dim:
-            raise PolicyError(f"observations have shape {obs.shape}; this policy was made for [N, {self.obs_dim}].")
+        """Chooses actions; see `Policy.act`.
+
+        `extra` holds `baseline_action`, `squashed` and `pre_squash`, each [N, A], and `pre_squash_logp` [N].
+        """
+        seen = ObservationLayout.of_array(obs)
+        made_for = ObservationLayout(self.obs_dim, self.birdseye_px)
+        if seen != made_for:
+            raise PolicyError(
+                f"observations have shape {obs.shape} and type {obs.dtype}; this policy was made for "
+                f"[N, {self.obs_dim}]" + ("." if self.birdseye_px is None else f" with views of {self.birdseye_px} px.")
+            )
         return self.act_beside(obs, self.baseline_action(obs), deterministic=deterministic, generator=generator)
 
     def act_beside(
         self,
-        obs: FloatArray,
+        obs: ObservationArray,
         baseline_action: FloatArray,
         *,
         deterministic: bool = False,
@@ -82,11 +121,14 @@ class ActorPolicy(nn.Module):
         """Does what `act` does where the baseline's actions [N, A] are known already."""
         with torch.no_grad():
             baseline_tensor = torch.from_numpy(baseline_action)
-            mean, log_std = self.head(self.inputs(torch.from_numpy(obs), baseline_tensor))
+            columns = {name: torch.from_numpy(values) for name, values in fields_of(obs).items()}
+            mean, log_std = self.head(self.inputs(columns["obs"], baseline_tensor, columns.get(BIRDSEYE)))
             noise = torch.zeros_like(mean) if deterministic else torch.randn(mean.shape, generator=generator)
             squashed, logp = squash(mean, log_std, noise)
             action = self.compose(baseline_tensor, squashed)
-        extra = {"baseline_action": baseline_action, "squashed": squashed.numpy()}
+            pre_squash = mean + log_std.exp() * noise
+        extra = {"baseline_action": baseline_action, "squashed": squashed.numpy(), "pre_squash": pre_squash.numpy()}
+        extra["pre_squash_logp"] = gaussian_logp(pre_squash, mean, log_std).numpy()
         return action.numpy(), logp.numpy(), extra
 
 
@@ -102,6 +144,7 @@ class DeltaPolicy(ActorPolicy):
         delta_scale: Largest change of each action (steer, throttle/brake), each in [0, 2].
         hidden_sizes: Width of each hidden layer.
         log_std_bias: Initial log standard deviation of u.
+        birdseye_px: As in `ActorPolicy`.
 
     Source: https://arxiv.org/abs/2412.13630 (Policy Decorator).
     """
@@ -117,6 +160,7 @@ class DeltaPolicy(ActorPolicy):
         delta_scale: Sequence[float] = (0.2, 0.5),
         hidden_sizes: Sequence[int] = (128, 128),
         log_std_bias: float = -1.0,
+        birdseye_px: int | None = None,
     ) -> None:
         if len(delta_scale) != baseline.action_dim:
             raise PolicyError(
@@ -131,6 +175,7 @@ class DeltaPolicy(ActorPolicy):
             baseline=baseline,
             hidden_sizes=hidden_sizes,
             log_std_bias=log_std_bias,
+            birdseye_px=birdseye_px,
         )
         self.register_buffer("delta_scale", torch.tensor(delta_scale, dtype=torch.float32))
 
@@ -161,6 +206,7 @@ class DeltaPolicy(ActorPolicy):
             delta_scale=self.delta_scale.tolist(),
             hidden_sizes=self.hidden_sizes,
             log_std_bias=self.log_std_bias,
+            birdseye_px=self.birdseye_px,
         )
         twin.load_state_dict(self.state_dict())
         return twin
@@ -175,6 +221,7 @@ class FullPolicy(ActorPolicy):
         baseline: Optional; its action becomes part of the input.
         hidden_sizes: Width of each hidden layer.
         log_std_bias: Initial log standard deviation of u.
+        birdseye_px: As in `ActorPolicy`.
     """
 
     kind = "full"
@@ -187,6 +234,7 @@ class FullPolicy(ActorPolicy):
         baseline: Baseline | None = None,
         hidden_sizes: Sequence[int] = (128, 128),
         log_std_bias: float = -1.0,
+        birdseye_px: int | None = None,
     ) -> None:
         super().__init__(
             obs_dim=obs_dim,
@@ -194,6 +242,7 @@ class FullPolicy(ActorPolicy):
             baseline=baseline,
             hidden_sizes=hidden_sizes,
             log_std_bias=log_std_bias,
+            birdseye_px=birdseye_px,
         )
 
     def compose(self, baseline_action: Tensor, squashed: Tensor) -> Tensor:
@@ -208,6 +257,7 @@ class FullPolicy(ActorPolicy):
             baseline=self.baseline,
             hidden_sizes=self.hidden_sizes,
             log_std_bias=self.log_std_bias,
+            birdseye_px=self.birdseye_px,
         )
         twin.load_state_dict(self.state_dict())
         return twin

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from carla_online.envs.observations import ObservationArray, vector_of
 from carla_online.errors import PolicyError
 from carla_online.policies.contract import FloatArray, check_actions
 
@@ -47,16 +48,16 @@ class Baseline:
         self.name = name
         self.spec = spec
 
-    def __call__(self, obs: FloatArray) -> FloatArray:
-        """Returns the baseline's actions, float32 [N, A] in [-1, 1].
+    def __call__(self, obs: ObservationArray) -> FloatArray:
+        """Returns the baseline's actions, float32 [N, A] in [-1, 1]; of a view from above it sees nothing.
 
         Raises:
             PolicyError: The wrapped function broke the contract.
         """
-        return check_actions(self._function(obs), rows=len(obs), action_dim=self.action_dim, who=self.name)
+        return check_actions(self._function(vector_of(obs)), rows=len(obs), action_dim=self.action_dim, who=self.name)
 
     def act(
-        self, obs: FloatArray, *, deterministic: bool = False, generator: torch.Generator | None = None
+        self, obs: ObservationArray, *, deterministic: bool = False, generator: torch.Generator | None = None
     ) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
         """Acts as a policy (see `Policy.act`); it is deterministic, so `logp` is zero."""
         action = self(obs)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from carla_online.envs.observations import ObservationArray
 from carla_online.errors import PolicyError
 
 FloatArray = NDArray[np.float32]
@@ -21,12 +22,12 @@ class Policy(Protocol):
     """
 
     def act(
-        self, obs: FloatArray, *, deterministic: bool = False, generator: torch.Generator | None = None
+        self, obs: ObservationArray, *, deterministic: bool = False, generator: torch.Generator | None = None
     ) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:
         """Chooses actions.
 
         Args:
-            obs: float32 [N, D].
+            obs: float32 [N, D]; where there is a view from above, a structured array [N] with `vector` and `birdseye`.
             deterministic: Act by the mean, without noise.
             generator: Source of the noise; torch's global one if None.
 

@@ -30,6 +30,7 @@ def policy_to_bytes(policy: ActorPolicy) -> bytes:
         "action_dim": policy.action_dim,
         "hidden_sizes": list(policy.hidden_sizes),
         "log_std_bias": policy.log_std_bias,
+        "birdseye_px": policy.birdseye_px,
         "delta_scale": policy.delta_scale.tolist() if isinstance(policy, DeltaPolicy) else None,
         "baseline": None if baseline is None else {"fingerprint": baseline.fingerprint, "spec": baseline.spec},
     }
@@ -97,6 +98,7 @@ def _build_baseline(spec: dict[str, Any] | None, file: Path) -> Baseline:
 
 def _build(description: dict[str, Any], baseline: Baseline | None) -> ActorPolicy:
     hidden_sizes, log_std_bias = description["hidden_sizes"], description["log_std_bias"]
+    birdseye_px = description.get("birdseye_px")
     if description["kind"] == "delta" and baseline is not None:
         return DeltaPolicy(
             baseline,
@@ -104,6 +106,7 @@ def _build(description: dict[str, Any], baseline: Baseline | None) -> ActorPolic
             delta_scale=description["delta_scale"],
             hidden_sizes=hidden_sizes,
             log_std_bias=log_std_bias,
+            birdseye_px=birdseye_px,
         )
     return FullPolicy(
         obs_dim=description["obs_dim"],
@@ -111,4 +114,5 @@ def _build(description: dict[str, Any], baseline: Baseline | None) -> ActorPolic
         baseline=baseline,
         hidden_sizes=hidden_sizes,
         log_std_bias=log_std_bias,
+        birdseye_px=birdseye_px,
     )

@@ -11,9 +11,15 @@ sampler.sample_into(out)                   # no allocation
 ```
 """
 
+from carla_online._native import BoundWriter
+from carla_online.replay.batch import ReplayBatch
 from carla_online.replay.buffer import ReplayBuffer, VerifyReport
-from carla_online.replay.sampling import ReplayBatch, ReplaySampler, SamplerState
+from carla_online.replay.mixture import MixtureSampler, MixtureState, ReplayMixture
+from carla_online.replay.modes import Mode, Prioritized, Recency, Stratified, Uniform
+from carla_online.replay.prefetch import PrefetchingSampler
+from carla_online.replay.sampling import ReplaySampler, SamplerState
 from carla_online.replay.schema import Field, ReplaySchema
+from carla_online.replay.windows import WindowSampler
 from carla_online.replay.writing import ReplayWriter, WriterState
 
 __all__ = [
@@ -21,9 +27,20 @@ __all__ = [
     "ReplaySchema",
     "Field",
     "ReplayWriter",
+    "BoundWriter",
     "ReplaySampler",
+    "WindowSampler",
+    "PrefetchingSampler",
+    "ReplayMixture",
+    "MixtureSampler",
     "ReplayBatch",
+    "Mode",
+    "Uniform",
+    "Prioritized",
+    "Stratified",
+    "Recency",
     "SamplerState",
+    "MixtureState",
     "WriterState",
     "VerifyReport",
 ]

@@ -9,12 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from carla_online._native import ReplayCore
 from carla_online.errors import ReplayError
-from carla_online.replay.sampling import Array, ReplaySampler, allocate_arrays
+from carla_online.replay.batch import Array, allocate_arrays
+from carla_online.replay.export import export
+from carla_online.replay.modes import Mode, Uniform
+from carla_online.replay.sampling import ReplaySampler
 from carla_online.replay.schema import ReplaySchema
+from carla_online.replay.windows import WindowSampler
 from carla_online.replay.writing import ReplayWriter, places_of
+
+if TYPE_CHECKING:
+    from carla_online._native import ReplayRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +171,7 @@ class ReplayBuffer:
 
     @property
     def size(self) -> int:
-        """Rows stored and published, barred ones included. Approximate while others write."""
+        """Rows stored and not quarantined. Approximate while others write."""
         return self._core.size()
 
     @property
@@ -198,19 +206,64 @@ class ReplayBuffer:
         self._writers.add(writer)
         return writer
 
-    def sampler(self, *, seed: int = 0, n_step: int = 1, gamma: float = 0.99) -> ReplaySampler:
-        """Make a sampler.
+    def sampler(
+        self,
+        *,
+        seed: int = 0,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        mode: Mode = Uniform(),  # noqa: B008 (frozen)
+        check: bool = False,
+    ) -> ReplaySampler:
+        """Make a sampler of rows.
 
         Args:
             seed: 0 to 2^64 - 1.
             n_step: Most rewards in a return, 1 to 10,000.
             gamma: Discount per step, [0, 1].
+            mode: `Uniform()`, `Prioritized(...)`, `Stratified()` or `Recency(...)`.
+            check: Compute each row's checksum before it is returned: slower, and needed only where the files may have
+                been damaged since they were opened.
 
         Raises:
-            ReplayError: An argument is out of range.
+            ReplayError: An argument is out of range, the schema lacks what the mode needs, or the mode needs a buffer
+                opened for writing.
         """
         _check_natural(seed=seed, n_step=n_step)
-        return ReplaySampler(self._core, self._schema, seed=seed, n_step=n_step, gamma=gamma)
+        return ReplaySampler(self._core, self._schema, seed=seed, n_step=n_step, gamma=gamma, mode=mode, check=check)
+
+    def windows(
+        self,
+        *,
+        length: int,
+        seed: int = 0,
+        mode: Mode = Uniform(),  # noqa: B008 (frozen)
+        check: bool = False,
+    ) -> WindowSampler:
+        """Make a sampler of windows: up to `length` successive rows of an episode each.
+
+        Args:
+            length: Most rows of a window, at least 1.
+            seed: As for `sampler`.
+            mode: How a window's first row is drawn, as for `sampler`.
+            check: As for `sampler`.
+
+        Raises:
+            ReplayError: As `sampler`.
+        """
+        _check_natural(seed=seed)
+        return WindowSampler(self._core, self._schema, length=length, seed=seed, mode=mode, check=check)
+
+    def flush(self) -> None:
+        """Make every row acknowledged so far, by whichever process, survive a power cut.
+
+        Without it, acknowledged rows survive the end of processes, and a power cut up to what the kernel has written
+        by then (its writeback starts after some 30 s).
+
+        Raises:
+            ReplayError: The handle is read-only, or the disk failed: then only the flush before stands.
+        """
+        self._core.flush()
 
     def read_rows(self, *, chunk_rows: int = 4096) -> Iterator[dict[str, Array]]:
         """Iterate over all published rows, barred ones included, in the order of their places.
@@ -224,14 +277,76 @@ class ReplayBuffer:
         """
         block: int | None = 0
         while block is not None:
-            positions, block = self._core.rows_from(block, chunk_rows)
-            if len(positions) == 0:
-                continue
-            arrays = allocate_arrays(self._schema, len(positions))
-            kept = self._core.read(positions, self._core.bind(arrays, len(positions)))
-            del arrays["n_step_reward"], arrays["discount"]
-            if kept > 0:
-                yield {name: array[:kept] for name, array in arrays.items()}
+            rows, block = self._core.rows_from(block, chunk_rows)
+            if len(rows) > 0 and (arrays := self._read(rows)):
+                yield arrays
+
+    def episodes(self, *, chunk_rows: int = 4096) -> Iterator[dict[str, Array]]:
+        """Iterate over the complete episodes, quarantined rows included, in the order of their places.
+
+        Complete: stored from the first row to one that terminated or was truncated. What is still being written, was
+        cut by a gap in the stream, or has lost rows to eviction, is left out.
+
+        Args:
+            chunk_rows: About how many rows to read at a time; an episode longer than that is read whole.
+
+        Yields:
+            Fresh arrays of one episode of T rows: every field [T, ...] and `next_<field>` for the linked ones.
+        """
+        block: int | None = 0
+        while block is not None:
+            rows, lengths, block = self._core.episodes_from(block, chunk_rows)
+            arrays = self._read(rows) if len(rows) > 0 else {}
+            is_whole = bool(arrays) and len(arrays["step_id"]) == len(rows)
+            first = 0
+            for length in lengths:
+                if is_whole:
+                    yield {name: array[first : first + length] for name, array in arrays.items()}
+                else:
+                    # Something was evicted since it was listed: leave out the episodes that it belonged to.
+                    episode = self._read(rows.part(first, length))
+                    if episode and len(episode["step_id"]) == length:
+                        yield episode
+                first += length
+
+    def _read(self, rows: ReplayRows) -> dict[str, Array]:
+        """Read those of the listed rows that are still there; nothing if none is."""
+        arrays = allocate_arrays(self._schema, (len(rows),))
+        kept = self._core.read(rows, self._core.bind(arrays, [len(rows)]))
+        del arrays["n_step_reward"], arrays["discount"]
+        return {name: array[:kept] for name, array in arrays.items()} if kept > 0 else {}
+
+    def export(self, target: str | os.PathLike[str], *, file_format: str = "npz", rows_per_file: int = 100_000) -> int:
+        """Write the complete episodes to files of another format; see `carla_online.replay.export.export`."""
+        return export(self, target, file_format=file_format, rows_per_file=rows_per_file)
+
+    def compact(
+        self, target: str | os.PathLike[str], *, capacity_rows: int | None = None, block_rows: int | None = None
+    ) -> int:
+        """Copy the buffer to a new directory, with another capacity if asked.
+
+        Rows are copied episode by episode, in the order of the episodes' first `step_id`s, with their quarantine, the
+        name tables and what recovery marked; a smaller capacity keeps the newest. Priorities aren't copied. Rows that
+        are appended meanwhile may be left out.
+
+        Args:
+            target: A directory that doesn't exist yet.
+            capacity_rows: As for `create`; None for room for all rows stored.
+            block_rows: As for `create`; None for this buffer's.
+
+        Returns:
+            How many rows were written to the copy; with a smaller capacity, the oldest of them were evicted again.
+
+        Raises:
+            ReplayError: As `create`.
+        """
+        block_rows = self.block_rows if block_rows is None else block_rows
+        if capacity_rows is None:
+            # What a cut chain ends with takes a place of its own, and the stream's last block is rarely full.
+            blocks = self.capacity_rows // self.block_rows
+            capacity_rows = self._core.stored_places() + blocks + 2 * block_rows
+        _check_natural(capacity_rows=capacity_rows, block_rows=block_rows)
+        return self._core.compact(Path(target).absolute(), capacity_rows=capacity_rows, block_rows=block_rows)
 
     def verify(self) -> VerifyReport:
         """Check the checksum of every published row."""
@@ -284,7 +399,7 @@ class ReplayBuffer:
         return self._core.baseline_hashes()
 
     def close(self) -> None:
-        """Close the handle and its writers. The last writing process to close syncs the files to the disk."""
+        """Close the handle and its writers. The last writing process to close flushes."""
         for writer in list(self._writers):
             writer.close()
         self._core.close()

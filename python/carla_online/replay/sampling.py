@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carla_online.errors import ReplayError
+from carla_online.replay.batch import Array, ReplayBatch, allocate_arrays, can_pin
+from carla_online.replay.modes import Mode, Prioritized
 from carla_online.replay.schema import ReplaySchema
 
 if TYPE_CHECKING:
-    from carla_online._native import ReplayColumns, ReplayCore
-
-Array = NDArray[np.generic]
+    from carla_online._native import ReplayCore
 
 
 class SamplerState(TypedDict):
@@ -24,64 +24,34 @@ class SamplerState(TypedDict):
     draw: int
 
 
-class ReplayBatch(Mapping[str, Array]):
-    """Preallocated arrays that a sampler fills in place, again and again.
-
-    A mapping from names to arrays: every field of the schema ([B, ...]); `next_<field>` for the linked ones, taken n
-    steps ahead; `n_step_reward` and `discount`, float32 [B]. The arrays stay the same objects, so views of them
-    (`torch.from_numpy`) can be made once.
-    """
-
-    __slots__ = ("_arrays", "_columns")
-
-    def __init__(self, arrays: dict[str, Array], columns: ReplayColumns) -> None:
-        self._arrays = arrays
-        self._columns = columns
-
-    @property
-    def columns(self) -> ReplayColumns:
-        """The arrays as the native sampler knows them."""
-        return self._columns
-
-    def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def __repr__(self) -> str:
-        return f"ReplayBatch({', '.join(f'{name} {array.shape}' for name, array in self._arrays.items())})"
-
-
-def allocate_arrays(schema: ReplaySchema, rows: int) -> dict[str, Array]:
-    """Allocate every array of a batch, zeroed."""
-    if rows < 1:
-        raise ReplayError(f"a batch of {rows} rows can't be sampled; ask for at least 1")
-    arrays: dict[str, Array] = {
-        field.name: np.zeros((rows, *field.shape), field.numpy_dtype) for field in schema.fields
-    }
-    arrays |= {f"next_{field.name}": np.zeros((rows, *field.shape), field.numpy_dtype) for field in schema.linked}
-    return arrays | {name: np.zeros(rows, np.float32) for name in ("n_step_reward", "discount")}
-
-
 class ReplaySampler:
-    """Draws rows uniformly and with replacement; made by `ReplayBuffer.sampler`.
+    """Draws rows with replacement, as its mode says; made by `ReplayBuffer.sampler`.
 
-    What is drawn is a function of (seed, draw, watermark) and the buffer's content. While other processes write, it is
-    unbiased but not repeatable. A row's return sums up to `n_step` rewards and ends early where the episode ends, where
-    the next row isn't there (evicted, not yet written, beyond the watermark, barred), never running into another
-    episode. The learning target of a row is `n_step_reward + discount * value(next_obs)`.
+    What is drawn is a function of (seed, draw, watermark) and the buffer's content (and its priorities, where those
+    count). While other processes write, it is unbiased but not repeatable. Quarantined rows and rows of weight 0 are
+    never drawn. A row's return sums up to `n_step` rewards and ends early where the episode ends, where the next row
+    isn't there (evicted, not yet written, beyond the watermark, barred), never running into another episode. The
+    learning target of a row is `n_step_reward + discount * value(next_obs)`.
     """
 
-    def __init__(self, core: ReplayCore, schema: ReplaySchema, *, seed: int, n_step: int, gamma: float) -> None:
+    def __init__(
+        self,
+        core: ReplayCore,
+        schema: ReplaySchema,
+        *,
+        seed: int,
+        n_step: int,
+        gamma: float,
+        mode: Mode,
+        check: bool,
+    ) -> None:
         self._core = core
         self._schema = schema
         self._n_step = n_step
         self._gamma = gamma
-        self._native = core.sampler(seed=seed, n_step=n_step, gamma=gamma)
+        self._mode = mode
+        self._correction = mode.correction if isinstance(mode, Prioritized) else 0.0
+        self._native = core.sampler(seed=seed, n_step=n_step, gamma=gamma, mode=mode.native, check=check)
 
     @property
     def n_step(self) -> int:
@@ -94,6 +64,31 @@ class ReplaySampler:
         return self._gamma
 
     @property
+    def mode(self) -> Mode:
+        """How rows are chosen."""
+        return self._mode
+
+    @property
+    def schema(self) -> ReplaySchema:
+        """The fields of a row."""
+        return self._schema
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Names of the arrays that the mode adds to a batch."""
+        return ("importance_weight", "row_index", "row_generation") if isinstance(self._mode, Prioritized) else ()
+
+    @property
+    def correction(self) -> float:
+        """Exponent of the importance weights, [0, 1]; set it to anneal. 0 where rows aren't drawn by priority."""
+        return self._correction
+
+    @correction.setter
+    def correction(self, value: float) -> None:
+        self._native.set_correction(value)
+        self._correction = value
+
+    @property
     def state(self) -> SamplerState:
         """What the next draw depends on; JSON-ready, for a checkpoint."""
         seed, draw = self._native.state()
@@ -103,14 +98,32 @@ class ReplaySampler:
         """Continue from a state."""
         self._native.restore(int(state["seed"]), int(state["draw"]))
 
-    def allocate(self, rows: int) -> ReplayBatch:
+    def allocate(self, rows: int, *, pin: bool = False) -> ReplayBatch:
         """Allocate the arrays of a batch once, to be filled by `sample_into`.
+
+        Args:
+            rows: How many, at least 1.
+            pin: Take page-locked memory where torch can (it needs CUDA); `ReplayBatch.pinned` says whether it did.
 
         Raises:
             ReplayError: `rows` is below 1.
         """
-        arrays = allocate_arrays(self._schema, rows)
-        return ReplayBatch(arrays, self._core.bind(arrays, rows))
+        pinned = pin and can_pin()
+        return self.bind(allocate_arrays(self._schema, (rows,), added=self.added, pin=pinned), pinned=pinned)
+
+    def bind(self, arrays: Mapping[str, Array], *, pinned: bool = False) -> ReplayBatch:
+        """Check arrays of the caller's own once, to be filled by `sample_into`.
+
+        Args:
+            arrays: As `allocate` makes them: the same names, shapes and dtypes.
+            pinned: What `ReplayBatch.pinned` shall say.
+
+        Raises:
+            SchemaMismatch: As `sample_into`.
+        """
+        named = dict(arrays)
+        rows = max((len(array) for array in named.values() if array.ndim > 0), default=0)
+        return ReplayBatch(named, self._core.bind(named, [rows]), pinned=pinned)
 
     def sample_into(self, out: ReplayBatch | Mapping[str, Array], *, watermark: int | None = None) -> None:
         """Fill arrays with a batch, in place.
@@ -123,21 +136,49 @@ class ReplaySampler:
         Raises:
             ReplayError: No row can be sampled; the message and the attribute `size` say how many are stored. Fewer rows
                 than the batch will do, since drawing is with replacement. The draw doesn't count then.
+            ReplayCorrupt: The sampler was made with `check=True`, and a row fails its checksum.
             SchemaMismatch: An array is missing, has another dtype or shape, isn't C-contiguous or writable, or shares
                 memory with another one.
         """
         if isinstance(out, ReplayBatch):
             self._native.sample_into(out.columns, watermark)
             return
-        arrays = dict(out)
-        rows = max((len(array) for array in arrays.values() if array.ndim > 0), default=0)
-        self._native.sample_into(self._core.bind(arrays, rows), watermark)
+        self._native.sample_into(self.bind(out).columns, watermark)
 
     def sample(self, rows: int, *, watermark: int | None = None) -> dict[str, Array]:
         """Return a batch in fresh arrays; otherwise as `sample_into`."""
-        arrays = allocate_arrays(self._schema, rows)
-        self._native.sample_into(self._core.bind(arrays, rows), watermark)
+        arrays = allocate_arrays(self._schema, (rows,), added=self.added)
+        self._native.sample_into(self._core.bind(arrays, [rows]), watermark)
         return arrays
 
+    def sample_part(
+        self, out: ReplayBatch, *, first: int, rows: int, source: int, watermark: int | None = None
+    ) -> None:
+        """Fill `rows` rows of a batch from index `first` on, and say in `source` (where it has that) where from."""
+        self._native.sample_part(out.columns, watermark, first, rows, source)
+
+    def update_priorities(self, batch: Mapping[str, Array], priorities: NDArray[np.float32]) -> int:
+        """Set the priorities of a batch's rows, from whichever process.
+
+        Args:
+            batch: Has `row_index` (uint64 [B]) and `row_generation` (uint32 [B]), as this sampler's batches have.
+            priorities: float32 [B], finite and not negative: the size of the temporal-difference error, say. A row gets
+                at least the smallest priority that can be told from none, about 1.5e-5 after the exponent.
+
+        Returns:
+            How many of the rows were still there; a row that was evicted since keeps what its place has now.
+
+        Raises:
+            ReplayError: The sampler doesn't draw by priority, or a priority is negative or no number.
+            SchemaMismatch: An array has another dtype or shape.
+        """
+        try:
+            index, generation = batch["row_index"], batch["row_generation"]
+        except KeyError as error:
+            raise ReplayError(
+                f"the batch has no {error}: only samplers made with mode=Prioritized(...) tell which rows they drew"
+            ) from error
+        return self._native.update_priorities(index, generation, priorities)
+
     def __repr__(self) -> str:
-        return f"ReplaySampler(n_step={self._n_step}, gamma={self._gamma}, state={self.state})"
+        return f"ReplaySampler({self._mode}, n_step={self._n_step}, gamma={self._gamma}, state={self.state})"

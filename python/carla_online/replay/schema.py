@@ -70,16 +70,24 @@ class ReplaySchema:
         object.__setattr__(self, "fields", tuple(self.fields))
 
     @classmethod
-    def transitions(cls, obs_dim: int, action_dim: int, reward_terms: int | Sequence[str]) -> ReplaySchema:
+    def transitions(
+        cls,
+        obs_dim: int,
+        action_dim: int,
+        reward_terms: int | Sequence[str],
+        *,
+        birdseye_px: int | None = None,
+    ) -> ReplaySchema:
         """Build the standard row of a driving transition.
 
         Args:
             obs_dim: Length of the flat float32 observation.
             action_dim: Length of an action.
             reward_terms: How many unweighted reward terms a row keeps, or their names; may be none.
+            birdseye_px: Pixels along each side of a view from above, kept as one bit a plane; none without it.
 
         Returns:
-            The schema; `obs` and `baseline_action` are linked.
+            The schema; `obs`, `birdseye` and `baseline_action` are linked.
 
         Raises:
             SchemaMismatch: A length is too small.
@@ -88,9 +96,11 @@ class ReplaySchema:
         for name, length, least in (("obs_dim", obs_dim, 1), ("action_dim", action_dim, 1), ("reward_terms", terms, 0)):
             if length < least:
                 raise SchemaMismatch(f"{name} is {length}; it must be at least {least}")
+        views = () if birdseye_px is None else (Field("birdseye", "u8", (birdseye_px, birdseye_px), linked=True),)
         return cls(
             (
                 Field("obs", "f32", (obs_dim,), linked=True),
+                *views,
                 Field("baseline_action", "f32", (action_dim,), linked=True),
                 Field("proposed_action", "f32", (action_dim,)),
                 Field("executed_action", "f32", (action_dim,)),

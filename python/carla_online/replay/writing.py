@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from carla_online._native import BoundWriter
 from carla_online.errors import ReplayError
 
 if TYPE_CHECKING:
@@ -91,6 +92,31 @@ class ReplayWriter:
             ReplayForked: The writer was made before a fork.
         """
         self._native.append(rows, next_values, mask)
+
+    def bind(
+        self,
+        rows: dict[str, NDArray[np.generic]],
+        next_values: dict[str, NDArray[np.generic]],
+        *,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> BoundWriter:
+        """Check preallocated arrays once, to append their content many times at little more than a call's cost.
+
+        ```python
+        bound = writer.bind(rows, next_values)
+        rows["reward"][:] = reward              # write into the arrays, never replace them
+        bound.append()                          # acknowledged when it returns
+        ```
+
+        Args:
+            rows: As for `append`.
+            next_values: As for `append`.
+            mask: As for `append`; read anew at each `BoundWriter.append`.
+
+        Raises:
+            SchemaMismatch: As `append`.
+        """
+        return self._native.bind(rows, next_values, mask)
 
     def close(self) -> None:
         """Give the streams' blocks back; a later writer with the same stream numbers goes on there."""

@@ -2,8 +2,9 @@
 
 use std::sync::Mutex;
 
-use carla_online_replay::gather::Columns;
-use carla_online_replay::{Dtype, Schema};
+use carla_online_replay::gather::{Columns, Extras};
+use carla_online_replay::layout::RowLayout;
+use carla_online_replay::{AppendColumns, Dtype, Schema};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -37,7 +38,7 @@ pub struct ColumnSpec {
 pub fn column_specs(
     py: Python<'_>,
     schema: &Schema,
-    batch: usize,
+    batch: &[usize],
     only_linked: bool,
     prefix: &str,
 ) -> Vec<ColumnSpec> {
@@ -47,9 +48,7 @@ pub fn column_specs(
         .filter(|field| field.linked || !only_linked)
         .map(|field| {
             let label = format!("{prefix}{}", field.name);
-            let shape = std::iter::once(batch)
-                .chain(field.shape.iter().copied())
-                .collect();
+            let shape = batch.iter().chain(&field.shape).copied().collect();
             ColumnSpec {
                 name: PyString::intern(py, &label).unbind(),
                 label,
@@ -71,9 +70,6 @@ fn lookup<'py>(arrays: &Bound<'py, PyDict>, spec: &ColumnSpec) -> PyResult<Bound
 }
 
 fn refuse_unknown(arrays: &Bound<'_, PyDict>, specs: &[&[ColumnSpec]]) -> PyResult<()> {
-    if arrays.len() == specs.iter().map(|part| part.len()).sum::<usize>() {
-        return Ok(());
-    }
     for key in arrays.keys() {
         let key = key.extract::<String>()?;
         if !specs
@@ -94,7 +90,9 @@ pub fn take_columns(
     specs: &[ColumnSpec],
     context: &str,
 ) -> PyResult<Vec<RawArray>> {
-    refuse_unknown(arrays, &[specs])?;
+    if arrays.len() != specs.len() {
+        refuse_unknown(arrays, &[specs])?;
+    }
     let mut taken = Vec::with_capacity(specs.len());
     for spec in specs {
         let array = lookup(arrays, spec)?;
@@ -110,66 +108,126 @@ pub fn take_columns(
     Ok(taken)
 }
 
+/// Arrays of rows to append, checked once and kept.
+pub struct BoundSources {
+    /// The arrays as an append takes them.
+    pub columns: AppendColumns<'static>,
+    /// Bytes of all arrays.
+    pub payload_bytes: usize,
+    _exports: Vec<RawArray>,
+}
+
+impl BoundSources {
+    /// Keeps arrays that were taken from the caller.
+    pub fn new(
+        layout: &RowLayout,
+        fields: Vec<RawArray>,
+        next: Vec<RawArray>,
+        mask: Option<RawArray>,
+    ) -> Self {
+        // SAFETY: the sources stand beside the exports that keep their memory, and go with them.
+        let source = |array: &RawArray| unsafe { array.as_source() };
+        let sources = |arrays: &[RawArray]| arrays.iter().map(source).collect::<Vec<_>>();
+        let mask_source = mask.as_ref().map(source);
+        Self {
+            columns: AppendColumns::new(layout, &sources(&fields), &sources(&next), mask_source),
+            payload_bytes: fields.iter().chain(&next).map(RawArray::len_bytes).sum(),
+            _exports: fields.into_iter().chain(next).chain(mask).collect(),
+        }
+    }
+}
+
+/// Columns that a sampler adds: name, element type, and whether a batch may lack it.
+const ADDED: [(&str, u8, usize, bool); 7] = [
+    ("n_step_reward", b'f', 4, false),
+    ("discount", b'f', 4, false),
+    ("row_index", b'u', 8, true),
+    ("row_generation", b'u', 4, true),
+    ("importance_weight", b'f', 4, true),
+    ("source", b'u', 2, true),
+    ("valid", b'?', 1, true),
+];
+
 /// Arrays that sampled rows are written to, checked once.
 #[pyclass(frozen, module = "carla_online._native")]
 pub struct ReplayColumns {
-    /// The arrays in the order of `bind`.
-    pub arrays: Mutex<Vec<RawArray>>,
+    /// The arrays, sorted by what they hold.
+    pub columns: Mutex<Columns<'static>>,
     /// Rows that they hold.
     pub batch: usize,
-    field_count: usize,
     /// Hash of the schema that they fit.
     pub schema_hash: u64,
     /// Bytes of all arrays.
     pub payload_bytes: usize,
+    _exports: Vec<RawArray>,
 }
 
 impl ReplayColumns {
-    /// Takes the arrays of a whole batch: fields, `next_` fields, the two returns.
-    pub fn bind(schema: &Schema, arrays: &Bound<'_, PyDict>, batch: usize) -> PyResult<Self> {
+    /// Takes the arrays of a whole batch: fields, `next_` fields, and what a sampler adds.
+    pub fn bind(
+        layout: &RowLayout,
+        schema: &Schema,
+        arrays: &Bound<'_, PyDict>,
+        batch: &[usize],
+    ) -> PyResult<Self> {
         let py = arrays.py();
         let fields = column_specs(py, schema, batch, false, "");
         let next = column_specs(py, schema, batch, true, "next_");
-        let returns: Vec<ColumnSpec> = ["n_step_reward", "discount"]
+        let added: Vec<ColumnSpec> = ADDED
             .into_iter()
-            .map(|label| ColumnSpec {
+            .map(|(label, family, size_bytes, _)| ColumnSpec {
                 name: PyString::intern(py, label).unbind(),
                 label: label.to_owned(),
-                kind: ElementKind::new(b'f', 4),
-                shape: vec![batch],
+                kind: ElementKind::new(family, size_bytes),
+                shape: batch.to_vec(),
             })
             .collect();
-        refuse_unknown(arrays, &[&fields, &next, &returns])?;
+        refuse_unknown(arrays, &[&fields, &next, &added])?;
         let mut arguments = Arguments::new();
-        let mut taken = Vec::new();
-        for spec in fields.iter().chain(&next).chain(&returns) {
+        let mut exports = Vec::new();
+        let mut take = |spec: &ColumnSpec| {
             let array = lookup(arrays, spec)?;
-            taken.push(
-                arguments
-                    .raw(&spec.label, &array, spec.kind, &spec.shape, true)
-                    .map_err(mismatch)?,
-            );
+            let array = arguments
+                .raw(&spec.label, &array, spec.kind, &spec.shape, true)
+                .map_err(mismatch)?;
+            // SAFETY: made once of each export, and kept beside it.
+            let column = unsafe { array.as_column() };
+            exports.push(array);
+            PyResult::Ok(column)
+        };
+        let field_columns = fields.iter().map(&mut take).collect::<PyResult<_>>()?;
+        let next_columns = next.iter().map(&mut take).collect::<PyResult<_>>()?;
+        let mut extras = Vec::new();
+        for (spec, (label, _, _, is_optional)) in added.iter().zip(ADDED) {
+            let is_absent = is_optional && !arrays.contains(label)?;
+            extras.push(if is_absent { None } else { Some(take(spec)?) });
         }
+        let mut extras = extras.into_iter();
+        let mut added = || extras.next().flatten();
+        let (Some(n_step_reward), Some(discount)) = (added(), added()) else {
+            let message = "n_step_reward or discount is missing; pass float32 arrays of the batch";
+            return Err(Fault::new(ErrorClass::SchemaMismatch, message).into());
+        };
+        let extras = Extras {
+            row_index: added(),
+            row_generation: added(),
+            importance_weight: added(),
+            source: added(),
+            valid: added(),
+        };
         Ok(Self {
-            payload_bytes: taken.iter().map(RawArray::len_bytes).sum(),
-            arrays: Mutex::new(taken),
-            batch,
-            field_count: fields.len(),
+            columns: Mutex::new(Columns::new(
+                layout,
+                field_columns,
+                next_columns,
+                [n_step_reward, discount],
+                extras,
+            )),
+            batch: batch.iter().product(),
             schema_hash: schema.hash(),
+            payload_bytes: exports.iter().map(RawArray::len_bytes).sum(),
+            _exports: exports,
         })
-    }
-
-    /// The arrays in the order of `bind`: fields, next values, the two returns.
-    pub fn split<'a>(&self, arrays: &'a mut [RawArray]) -> Columns<'a> {
-        let (columns, returns) = arrays.split_at_mut(arrays.len() - 2);
-        let (n_step_reward, discount) = returns.split_at_mut(1);
-        let (fields, next) = columns.split_at_mut(self.field_count);
-        Columns {
-            fields: fields.iter_mut().map(RawArray::as_bytes_mut).collect(),
-            next: next.iter_mut().map(RawArray::as_bytes_mut).collect(),
-            n_step_reward: n_step_reward[0].as_bytes_mut(),
-            discount: discount[0].as_bytes_mut(),
-        }
     }
 
     /// Fails if that many rows don't fit.

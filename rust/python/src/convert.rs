@@ -21,7 +21,9 @@
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
+use carla_online_replay::column::{Column, Source};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -153,6 +155,7 @@ impl From<ArgumentFault> for PyErr {
 /// One array argument as raw bytes: contiguous, checked, and kept exported while this lives.
 pub struct RawArray {
     buffer: PyUntypedBuffer,
+    kind: ElementKind,
     is_output: bool,
 }
 
@@ -178,14 +181,25 @@ impl RawArray {
         shape: &[usize],
         is_output: bool,
     ) -> Result<Self, ArgumentFault> {
-        let buffer = PyUntypedBuffer::get(object).map_err(|_| {
-            ArgumentFault::wrong_type(format!(
-                "{name}: expected a {kind} array of shape {shape:?}, got {}; pass a NumPy array (tensor.numpy() for torch)",
-                object.get_type().name().map_or_else(|_| "another object".to_owned(), |name| name.to_string()),
-            ))
+        let buffer = export(name, object, || {
+            format!("a {kind} array of shape {shape:?}")
         })?;
         check_layout(name, &buffer, kind, shape, is_output)?;
-        Ok(Self { buffer, is_output })
+        Ok(Self {
+            buffer,
+            kind,
+            is_output,
+        })
+    }
+
+    /// What an element is.
+    pub fn kind(&self) -> ElementKind {
+        self.kind
+    }
+
+    /// The array's shape.
+    pub fn shape(&self) -> &[usize] {
+        self.buffer.shape()
     }
 
     /// The array's bytes, to read.
@@ -200,6 +214,31 @@ impl RawArray {
         let length = if self.is_output { self.len_bytes() } else { 0 };
         // SAFETY: as `as_bytes`; outputs were checked to be writable and to overlap no other argument of their call.
         unsafe { std::slice::from_raw_parts_mut(self.as_ptr(), length) }
+    }
+
+    /// The array as a source of rows.
+    ///
+    /// # Safety
+    ///
+    /// The source isn't used after `self` is dropped.
+    pub unsafe fn as_source(&self) -> Source<'static> {
+        // SAFETY: `checked` made sure of a contiguous export, which lives as long as `self`; the caller keeps to that.
+        unsafe { Source::from_raw(self.start(), self.len_bytes()) }
+    }
+
+    /// The array as a column of a batch; empty for an array that was taken as an input.
+    ///
+    /// # Safety
+    ///
+    /// The column isn't used after `self` is dropped, and is the only one made of `self`.
+    pub unsafe fn as_column(&self) -> Column<'static> {
+        let length = if self.is_output { self.len_bytes() } else { 0 };
+        // SAFETY: as `as_source`; outputs were checked to be writable and to overlap no other argument of their call.
+        unsafe { Column::from_raw(self.start(), length) }
+    }
+
+    fn start(&self) -> NonNull<u8> {
+        NonNull::new(self.as_ptr()).unwrap_or(NonNull::dangling())
     }
 
     /// First byte; dangling but aligned for an empty array.
@@ -275,6 +314,33 @@ impl Arguments {
         })
     }
 
+    /// Takes an array of floats of either width and of any shape to read from; its shape and kind then say what the
+    /// other arguments must be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arguments::input`].
+    pub fn floats(
+        &mut self,
+        name: &str,
+        object: &Bound<'_, PyAny>,
+    ) -> Result<RawArray, ArgumentFault> {
+        let buffer = export(name, object, || "a float32 or float64 array".to_owned())?;
+        let kind = match ElementKind::from_format(buffer.format(), buffer.item_size()) {
+            Some(f64::KIND) => f64::KIND,
+            _ => f32::KIND,
+        };
+        let shape = buffer.shape().to_vec();
+        check_layout(name, &buffer, kind, &shape, false)?;
+        let array = RawArray {
+            buffer,
+            kind,
+            is_output: false,
+        };
+        self.refuse_overlap(name, &array)?;
+        Ok(array)
+    }
+
     /// As [`Arguments::input`] and [`Arguments::output`], for an element type known only at run time.
     ///
     /// # Errors
@@ -314,6 +380,23 @@ impl Arguments {
         });
         Ok(())
     }
+}
+
+fn export(
+    name: &str,
+    object: &Bound<'_, PyAny>,
+    expected: impl Fn() -> String,
+) -> Result<PyUntypedBuffer, ArgumentFault> {
+    PyUntypedBuffer::get(object).map_err(|_| {
+        ArgumentFault::wrong_type(format!(
+            "{name}: expected {}, got {}; pass a NumPy array (tensor.numpy() for torch)",
+            expected(),
+            object
+                .get_type()
+                .name()
+                .map_or_else(|_| "another object".to_owned(), |name| name.to_string()),
+        ))
+    })
 }
 
 fn check_layout(
@@ -366,6 +449,25 @@ pub struct Input<T> {
 }
 
 impl<T: Element> Input<T> {
+    /// A checked array of this element type.
+    ///
+    /// # Errors
+    ///
+    /// [`ArgumentFault`] if its elements are of another type.
+    pub fn typed(name: &str, array: RawArray) -> Result<Self, ArgumentFault> {
+        if array.kind() != T::KIND {
+            return Err(ArgumentFault::wrong_type(format!(
+                "{name}: expected {}, got {}",
+                T::KIND,
+                array.kind()
+            )));
+        }
+        Ok(Self {
+            array,
+            element: PhantomData,
+        })
+    }
+
     /// The elements in C order.
     pub fn as_slice(&self) -> &[T] {
         // SAFETY: `raw` checked type, contiguity and alignment; the export keeps the memory alive while `self` lives;

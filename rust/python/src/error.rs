@@ -16,6 +16,8 @@ pub enum ErrorClass {
     Simulator,
     /// `EpisodeEnded`
     EpisodeEnded,
+    /// `AdvantageError`
+    Advantage,
     /// `CheckpointError`
     Checkpoint,
     /// `MapError`
@@ -38,6 +40,7 @@ impl ErrorClass {
             Self::Config => "ConfigError",
             Self::Simulator => "SimulatorError",
             Self::EpisodeEnded => "EpisodeEnded",
+            Self::Advantage => "AdvantageError",
             Self::Checkpoint => "CheckpointError",
             Self::Map => "MapError",
             Self::Replay => "ReplayError",

@@ -2,18 +2,26 @@
 
 use pyo3::prelude::*;
 
+mod advantage;
 mod columns;
 mod convert;
 mod error;
 mod replay;
+mod replay_sampler;
+mod replay_writer;
 mod roads;
+mod safety;
+mod server;
 mod world;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    advantage::register(module)?;
     replay::register(module)?;
     roads::register(module)?;
+    server::register(module)?;
     world::register(module)?;
+    safety::register(module)?;
     Ok(())
 }

@@ -1,19 +1,18 @@
-//! Bindings of `carla-online-replay`.
+//! Bindings of `carla-online-replay`: the buffer; writers and samplers have files of their own.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use carla_online_replay::gather::{Gather, Horizon, Position};
-use carla_online_replay::{
-    AppendColumns, Buffer, CreateOptions, Error, NameTable, Sampler, SamplerState, Schema,
-    StreamPlace, Writer,
-};
+use carla_online_replay::gather::Horizon;
+use carla_online_replay::listing::Listed;
+use carla_online_replay::{Buffer, CreateOptions, Error, NameTable, Schema, StreamPlace, Writer};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::columns::{ColumnSpec, ReplayColumns, column_specs, mismatch, take_columns};
-use crate::convert::{ElementKind, Flag, RawArray};
+use crate::columns::ReplayColumns;
 use crate::error::{ErrorClass, Fault};
+use crate::replay_sampler::{ModeArgument, ReplaySamplerCore};
+use crate::replay_writer::{BoundWriter, ReplayWriterCore};
 
 /// Below this the work is shorter than releasing the interpreter and getting it back.
 const DETACH_BYTES: usize = 4096;
@@ -21,9 +20,10 @@ const DETACH_BYTES: usize = 4096;
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let class = match &error {
-            Error::NotReplay { .. } | Error::Corrupt { .. } | Error::Foreign { .. } => {
-                ErrorClass::ReplayCorrupt
-            }
+            Error::NotReplay { .. }
+            | Error::Corrupt { .. }
+            | Error::Foreign { .. }
+            | Error::BadRow { .. } => ErrorClass::ReplayCorrupt,
             Error::SchemaMismatch { .. } | Error::Schema(_) => ErrorClass::SchemaMismatch,
             Error::Forked { .. } => ErrorClass::ReplayForked,
             Error::Closed { .. } => ErrorClass::ReplayClosed,
@@ -49,17 +49,23 @@ impl From<Error> for Fault {
     }
 }
 
-fn raised(error: Error) -> PyErr {
+/// The exception of an error.
+pub fn raised(error: Error) -> PyErr {
     Fault::from(error).into()
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A mutex's content.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while the lock was held reached Python as such; the state itself is only counters and scratch memory.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs work without the interpreter where it is long enough to be worth it.
-fn detached<T: Send>(py: Python<'_>, payload_bytes: usize, work: impl FnOnce() -> T + Send) -> T {
+pub fn detached<T: Send>(
+    py: Python<'_>,
+    payload_bytes: usize,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     if payload_bytes >= DETACH_BYTES {
         py.detach(work)
     } else {
@@ -152,9 +158,19 @@ impl ReplayCore {
         Ok(self.buffer.ring().size())
     }
 
+    /// Places in use, those of episodes' last observations included.
+    fn stored_places(&self) -> PyResult<u64> {
+        self.buffer.check().map_err(raised)?;
+        Ok(self.buffer.ring().stored_places())
+    }
+
     fn total_appended(&self) -> PyResult<u64> {
         self.buffer.check().map_err(raised)?;
         Ok(self.buffer.ring().total_appended())
+    }
+
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.buffer.flush()).map_err(raised)
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -183,37 +199,35 @@ impl ReplayCore {
             resume.as_deref(),
         )
         .map_err(raised)?;
-        let schema = self.buffer.schema();
-        let batch = writer.streams();
-        Ok(ReplayWriterCore {
-            fields: column_specs(py, schema, batch, false, ""),
-            next: column_specs(py, schema, batch, true, ""),
-            streams: batch,
-            writer: Mutex::new(writer),
-        })
+        Ok(ReplayWriterCore::new(py, self.buffer.schema(), writer))
     }
 
-    #[pyo3(signature = (*, seed, n_step, gamma))]
-    fn sampler(&self, seed: u64, n_step: u32, gamma: f64) -> PyResult<ReplaySamplerCore> {
-        self.buffer.check().map_err(raised)?;
-        let sampler = Sampler::new(
-            seed,
-            Horizon {
-                steps: n_step,
-                gamma,
-            },
-        )
-        .map_err(raised)?;
-        Ok(ReplaySamplerCore {
-            buffer: Arc::clone(&self.buffer),
-            sampler: Mutex::new(sampler),
-        })
+    #[pyo3(signature = (*, seed, n_step, gamma, mode, check))]
+    fn sampler(
+        &self,
+        py: Python<'_>,
+        seed: u64,
+        n_step: u32,
+        gamma: f64,
+        mode: ModeArgument,
+        check: bool,
+    ) -> PyResult<ReplaySamplerCore> {
+        let horizon = Horizon {
+            steps: n_step,
+            gamma,
+        };
+        py.detach(|| ReplaySamplerCore::new(&self.buffer, seed, horizon, mode, check))
     }
 
     /// Checks arrays once, so that they can be filled many times.
-    fn bind(&self, arrays: &Bound<'_, PyDict>, batch: usize) -> PyResult<ReplayColumns> {
+    fn bind(&self, arrays: &Bound<'_, PyDict>, batch: Vec<usize>) -> PyResult<ReplayColumns> {
         self.buffer.check().map_err(raised)?;
-        ReplayColumns::bind(self.buffer.schema(), arrays, batch)
+        ReplayColumns::bind(
+            self.buffer.ring().row(),
+            self.buffer.schema(),
+            arrays,
+            &batch,
+        )
     }
 
     fn rows_from(
@@ -221,32 +235,45 @@ impl ReplayCore {
         py: Python<'_>,
         first_block: u32,
         wanted: usize,
-    ) -> PyResult<(ReplayPositions, Option<u32>)> {
+    ) -> PyResult<(ReplayRows, Option<u32>)> {
         self.buffer.check().map_err(raised)?;
-        let (positions, next_block) = py.detach(|| self.buffer.rows_from(first_block, wanted));
-        Ok((ReplayPositions { positions }, next_block))
+        let (rows, next_block) = py.detach(|| self.buffer.rows_from(first_block, wanted));
+        Ok((ReplayRows { rows }, next_block))
     }
 
-    fn read(
+    /// Complete episodes: their rows, one after another, and how many each has.
+    fn episodes_from(
         &self,
         py: Python<'_>,
-        positions: &ReplayPositions,
-        columns: &ReplayColumns,
-    ) -> PyResult<usize> {
+        first_block: u32,
+        wanted: usize,
+    ) -> PyResult<(ReplayRows, Vec<usize>, Option<u32>)> {
         self.buffer.check().map_err(raised)?;
-        columns.require_batch(positions.positions.len())?;
-        Ok(py.detach(|| {
-            let mut gather = Gather::new(Horizon {
-                steps: 1,
-                gamma: 1.0,
-            });
-            let mut arrays = locked(&columns.arrays);
-            self.buffer.read(
-                &positions.positions,
-                &mut gather,
-                &mut columns.split(&mut arrays),
-            )
-        }))
+        let (found, next_block) = py.detach(|| self.buffer.episodes_from(first_block, wanted));
+        Ok((ReplayRows { rows: found.rows }, found.lengths, next_block))
+    }
+
+    fn read(&self, py: Python<'_>, rows: &ReplayRows, columns: &ReplayColumns) -> PyResult<usize> {
+        self.buffer.check().map_err(raised)?;
+        columns.require_batch(rows.rows.len())?;
+        Ok(py.detach(|| self.buffer.read(&rows.rows, &mut locked(&columns.columns))))
+    }
+
+    #[pyo3(signature = (target, *, capacity_rows, block_rows))]
+    fn compact(
+        &self,
+        py: Python<'_>,
+        target: PathBuf,
+        capacity_rows: u64,
+        block_rows: u32,
+    ) -> PyResult<u64> {
+        let options = CreateOptions {
+            capacity_rows,
+            block_rows,
+            streams_hint: None,
+        };
+        py.detach(|| self.buffer.compact(&target, options))
+            .map_err(raised)
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<(u64, u64, Vec<BadRow>)> {
@@ -300,126 +327,24 @@ impl ReplayCore {
     }
 }
 
-/// The writing end of N streams.
+/// Rows, listed for reading.
 #[pyclass(frozen, module = "carla_online._native")]
-struct ReplayWriterCore {
-    writer: Mutex<Writer>,
-    streams: usize,
-    fields: Vec<ColumnSpec>,
-    next: Vec<ColumnSpec>,
+struct ReplayRows {
+    rows: Vec<Listed>,
 }
 
 #[pymethods]
-impl ReplayWriterCore {
-    #[getter]
-    fn streams(&self) -> usize {
-        self.streams
-    }
-
-    #[getter]
-    fn is_resumed(&self) -> bool {
-        locked(&self.writer).is_resumed()
-    }
-
-    fn places(&self) -> Vec<Option<(u32, u32, u16)>> {
-        let places = locked(&self.writer).places();
-        places
-            .into_iter()
-            .map(|at| at.map(|at| (at.block, at.generation, at.place)))
-            .collect()
-    }
-
-    #[pyo3(signature = (rows, next_values, mask))]
-    fn append(
-        &self,
-        py: Python<'_>,
-        rows: &Bound<'_, PyDict>,
-        next_values: &Bound<'_, PyDict>,
-        mask: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let rows = take_columns(rows, &self.fields, "")?;
-        let next = take_columns(next_values, &self.next, "next_values ")?;
-        let mask = mask
-            .map(|mask| {
-                RawArray::input(
-                    "mask",
-                    mask,
-                    ElementKind::new(b'?', size_of::<Flag>()),
-                    &[self.streams],
-                )
-            })
-            .transpose()
-            .map_err(mismatch)?;
-        let fields: Vec<&[u8]> = rows.iter().map(RawArray::as_bytes).collect();
-        let next: Vec<&[u8]> = next.iter().map(RawArray::as_bytes).collect();
-        let payload_bytes = fields.iter().chain(&next).map(|column| column.len()).sum();
-        let columns = AppendColumns {
-            fields: &fields,
-            next: &next,
-            mask: mask.as_ref().map(RawArray::as_bytes),
-        };
-        detached(py, payload_bytes, || locked(&self.writer).append(&columns)).map_err(raised)
-    }
-
-    fn close(&self) {
-        locked(&self.writer).close();
-    }
-}
-
-/// Places of rows, listed for reading.
-#[pyclass(frozen, module = "carla_online._native")]
-struct ReplayPositions {
-    positions: Vec<Position>,
-}
-
-#[pymethods]
-impl ReplayPositions {
+impl ReplayRows {
     fn __len__(&self) -> usize {
-        self.positions.len()
+        self.rows.len()
     }
-}
 
-/// A sampler's position and scratch memory.
-#[pyclass(frozen, module = "carla_online._native")]
-struct ReplaySamplerCore {
-    buffer: Arc<Buffer>,
-    sampler: Mutex<Sampler>,
-}
-
-#[pymethods]
-impl ReplaySamplerCore {
-    #[pyo3(signature = (columns, watermark))]
-    fn sample_into(
-        &self,
-        py: Python<'_>,
-        columns: &ReplayColumns,
-        watermark: Option<u64>,
-    ) -> PyResult<()> {
-        self.buffer.check().map_err(raised)?;
-        if columns.schema_hash != self.buffer.schema().hash() {
-            let message = "the arrays were allocated for a buffer of another schema; allocate them from this sampler";
-            return Err(Fault::new(ErrorClass::SchemaMismatch, message).into());
+    /// Some of the rows; an end beyond the last one is cut.
+    fn part(&self, first: usize, rows: usize) -> Self {
+        let part = self.rows.iter().skip(first).take(rows);
+        Self {
+            rows: part.copied().collect(),
         }
-        detached(py, columns.payload_bytes, || {
-            let mut sampler = locked(&self.sampler);
-            let mut arrays = locked(&columns.arrays);
-            sampler.sample(
-                self.buffer.ring(),
-                columns.batch,
-                watermark,
-                &mut columns.split(&mut arrays),
-            )
-        })
-        .map_err(raised)
-    }
-
-    fn state(&self) -> (u64, u64) {
-        let SamplerState { seed, draw } = locked(&self.sampler).state();
-        (seed, draw)
-    }
-
-    fn restore(&self, seed: u64, draw: u64) {
-        locked(&self.sampler).restore(SamplerState { seed, draw });
     }
 }
 
@@ -427,7 +352,8 @@ impl ReplaySamplerCore {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ReplayCore>()?;
     module.add_class::<ReplayWriterCore>()?;
+    module.add_class::<BoundWriter>()?;
     module.add_class::<ReplaySamplerCore>()?;
     module.add_class::<ReplayColumns>()?;
-    module.add_class::<ReplayPositions>()
+    module.add_class::<ReplayRows>()
 }

@@ -1,11 +1,19 @@
 //! Bindings of `carla-online-roads`.
 
+mod rules;
+
 use carla_online_roads as roads;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
-use roads::{ElevationKnot, LaneIndex, RoadSpec, Segment};
+use roads::{
+    ElevationKnot, JunctionControl, LaneIndex, LightPlan, MapKind, MapSpec, RoadSpec, Segment,
+};
 
 use crate::error::{ErrorClass, Fault};
+use rules::{
+    Conflict, Crossing, Crosswalk, Junction, LightGroup, MapFinding, Route, RoutePoint, Signal,
+    SpawnPoint, StopLine,
+};
 
 impl From<roads::Error> for Fault {
     fn from(error: roads::Error) -> Self {
@@ -35,6 +43,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LanePoint>()?;
     module.add_class::<Markings>()?;
     module.add_class::<Polyline>()?;
+    rules::register(module)?;
+    module.add_function(wrap_pyfunction!(examine_map, module)?)?;
+    module.add_function(wrap_pyfunction!(write_map, module)?)?;
     module.add_function(wrap_pyfunction!(write_road, module)?)
 }
 
@@ -59,6 +70,55 @@ impl RoadMap {
     fn from_xodr(py: Python<'_>, text: &str) -> PyResult<Self> {
         let map = py.detach(|| roads::RoadMap::parse(text));
         Ok(Self(map.map_err(Fault::from)?))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (
+        kind,
+        *,
+        seed = 0,
+        length_m = None,
+        lanes = None,
+        lane_width_m = None,
+        speed_limit_mps = None,
+        control = None,
+        light_plan = None,
+        crosswalks = None,
+        columns = None,
+        rows = None,
+        block_m = None,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn from_kind(
+        py: Python<'_>,
+        kind: &str,
+        seed: u64,
+        length_m: Option<f64>,
+        lanes: Option<u8>,
+        lane_width_m: Option<f64>,
+        speed_limit_mps: Option<f64>,
+        control: Option<&str>,
+        light_plan: Option<&str>,
+        crosswalks: Option<bool>,
+        columns: Option<u8>,
+        rows: Option<u8>,
+        block_m: Option<f64>,
+    ) -> PyResult<Self> {
+        let text = write_map(
+            kind,
+            seed,
+            length_m,
+            lanes,
+            lane_width_m,
+            speed_limit_mps,
+            control,
+            light_plan,
+            crosswalks,
+            columns,
+            rows,
+            block_m,
+        )?;
+        Self::from_xodr(py, &text)
     }
 
     #[getter]
@@ -122,6 +182,80 @@ impl RoadMap {
     fn polylines(&self, py: Python<'_>, step_m: f32) -> Vec<Polyline> {
         let lines = py.detach(|| self.0.polylines(step_m));
         lines.into_iter().map(Polyline).collect()
+    }
+
+    fn speed_limit_mps(&self, lane: LaneIndex, s_m: f32) -> PyResult<f32> {
+        Ok(self.0.speed_limit_mps(self.check(lane)?, s_m))
+    }
+
+    fn signals(&self) -> Vec<Signal> {
+        self.0.signals().iter().map(Into::into).collect()
+    }
+
+    fn light_groups(&self) -> Vec<LightGroup> {
+        self.0.light_groups().iter().map(Into::into).collect()
+    }
+
+    fn junctions(&self) -> Vec<Junction> {
+        Junction::all(&self.0)
+    }
+
+    fn junction_of(&self, lane: LaneIndex) -> PyResult<Option<u32>> {
+        Ok(self.0.junction_of(self.check(lane)?))
+    }
+
+    fn conflicts(&self, lane: LaneIndex) -> PyResult<Vec<Conflict>> {
+        let conflicts = self.0.conflicts(self.check(lane)?);
+        Ok(conflicts.iter().map(Into::into).collect())
+    }
+
+    fn stop_lines(&self, lane: LaneIndex) -> PyResult<Vec<StopLine>> {
+        let lines = self.0.stop_lines(self.check(lane)?);
+        Ok(lines.iter().map(Into::into).collect())
+    }
+
+    fn crosswalks(&self) -> Vec<Crosswalk> {
+        self.0.crosswalks().iter().map(Into::into).collect()
+    }
+
+    fn crossings(&self, lane: LaneIndex) -> PyResult<Vec<Crossing>> {
+        let crossings = self.0.crossings(self.check(lane)?);
+        Ok(crossings.iter().map(Into::into).collect())
+    }
+
+    fn plan_route(
+        &self,
+        py: Python<'_>,
+        origin: (LaneIndex, f32),
+        destination: (LaneIndex, f32),
+    ) -> PyResult<Option<Route>> {
+        self.check(origin.0)?;
+        self.check(destination.0)?;
+        let map_hash = self.0.content_hash();
+        let route = py.detach(|| self.0.plan_route(origin, destination));
+        Ok(route.map(|route| Route { route, map_hash }))
+    }
+
+    fn route_points(&self, route: &Route, step_m: f32) -> PyResult<Vec<RoutePoint>> {
+        if route.map_hash != self.0.content_hash() {
+            return Err(PyValueError::new_err(
+                "the route was planned on another map; plan it on this one",
+            ));
+        }
+        let points = self.0.route_points(&route.route, step_m);
+        Ok(points.iter().map(Into::into).collect())
+    }
+
+    fn entry_spawn_points(&self) -> Vec<SpawnPoint> {
+        self.0.entry_spawn_points().iter().map(Into::into).collect()
+    }
+
+    fn spawn_points(&self, spacing_m: f32) -> Vec<SpawnPoint> {
+        self.0
+            .spawn_points(spacing_m)
+            .iter()
+            .map(Into::into)
+            .collect()
     }
 
     fn __repr__(&self) -> String {
@@ -366,6 +500,78 @@ impl Polyline {
             self.0.points.len()
         )
     }
+}
+
+#[pyfunction]
+fn examine_map(py: Python<'_>, text: &str) -> Vec<MapFinding> {
+    let findings = py.detach(|| roads::examine(text));
+    findings.into_iter().map(Into::into).collect()
+}
+
+#[pyfunction]
+#[pyo3(signature = (
+    kind,
+    *,
+    seed = 0,
+    length_m = None,
+    lanes = None,
+    lane_width_m = None,
+    speed_limit_mps = None,
+    control = None,
+    light_plan = None,
+    crosswalks = None,
+    columns = None,
+    rows = None,
+    block_m = None,
+))]
+#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+fn write_map(
+    kind: &str,
+    seed: u64,
+    length_m: Option<f64>,
+    lanes: Option<u8>,
+    lane_width_m: Option<f64>,
+    speed_limit_mps: Option<f64>,
+    control: Option<&str>,
+    light_plan: Option<&str>,
+    crosswalks: Option<bool>,
+    columns: Option<u8>,
+    rows: Option<u8>,
+    block_m: Option<f64>,
+) -> PyResult<String> {
+    let kinds = MapKind::ALL.map(MapKind::name).join(", ");
+    let spec = MapSpec {
+        kind: named("kind", kind, MapKind::from_name(kind), &kinds)?,
+        seed,
+        length_m,
+        lanes,
+        lane_width_m,
+        speed_limit_mps,
+        control: control
+            .map(|name| {
+                let known = "uncontrolled, lights, stop, yield, mixed";
+                named("control", name, JunctionControl::from_name(name), known)
+            })
+            .transpose()?,
+        light_plan: light_plan
+            .map(|name| {
+                let known = "opposite, approach";
+                named("light_plan", name, LightPlan::from_name(name), known)
+            })
+            .transpose()?,
+        has_crosswalks: crosswalks,
+        columns,
+        rows,
+        block_m,
+    };
+    Ok(spec.to_xodr().map_err(Fault::from)?)
+}
+
+/// What a name stands for, or an error that lists the known names.
+fn named<T>(what: &str, name: &str, found: Option<T>, known: &str) -> PyResult<T> {
+    found.ok_or_else(|| {
+        PyValueError::new_err(format!("{what} {name:?} is unknown; use one of: {known}"))
+    })
 }
 
 #[pyfunction]

@@ -7,7 +7,10 @@ use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
-use world::{Error, INFO, INFRACTIONS, OBSERVATION_DIM, REWARD_TERMS, StepOutputs};
+use world::{
+    BIRDSEYE_PLANES, BirdseyeKind, DRAWS, Error, INFO, INFRACTIONS, OBSERVATION_DIM, REWARD_TERMS,
+    StepOutputs, WEATHER_CLASSES,
+};
 
 use crate::convert::{Arguments, Flag, Input, Output};
 use crate::error::{ErrorClass, Fault};
@@ -20,7 +23,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<WorldBatch>()
 }
 
-fn to_exception(error: Error) -> PyErr {
+/// The exception that an error of the world becomes.
+pub fn to_exception(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
         Error::ConfigSyntax { .. } | Error::Config(_) | Error::Count { .. } => {
@@ -36,6 +40,7 @@ fn to_exception(error: Error) -> PyErr {
         }
         Error::Snapshot(_) => Fault::new(ErrorClass::Checkpoint, message).into(),
         Error::Thread => Fault::new(ErrorClass::Simulator, message).into(),
+        Error::RasterSize { .. } => Fault::new(ErrorClass::Map, message).into(),
         Error::EnvIndex { .. } => PyIndexError::new_err(message),
         Error::Action { .. } | Error::Length { .. } => PyValueError::new_err(message),
     }
@@ -122,6 +127,26 @@ impl WorldBatch {
     #[staticmethod]
     fn info_names() -> Vec<&'static str> {
         INFO.to_vec()
+    }
+
+    #[staticmethod]
+    fn draw_names() -> Vec<&'static str> {
+        DRAWS.to_vec()
+    }
+
+    #[staticmethod]
+    fn weather_classes() -> Vec<&'static str> {
+        WEATHER_CLASSES.to_vec()
+    }
+
+    #[staticmethod]
+    fn birdseye_planes() -> Vec<&'static str> {
+        BIRDSEYE_PLANES.to_vec()
+    }
+
+    #[staticmethod]
+    fn birdseye_size(kind: &str) -> PyResult<usize> {
+        Ok(birdseye_kind(kind)?.size_px())
     }
 
     #[staticmethod]
@@ -224,6 +249,37 @@ impl WorldBatch {
         })
     }
 
+    #[pyo3(signature = (kind, mask, out))]
+    fn birdseye(
+        &self,
+        py: Python<'_>,
+        kind: &str,
+        mask: Option<&Bound<'_, PyAny>>,
+        out: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let kind = birdseye_kind(kind)?;
+        let mut arguments = Arguments::new();
+        let mask = self.mask(&mut arguments, mask)?;
+        let shape = [self.num_envs, kind.size_px(), kind.size_px()];
+        let mut out: Output<u8> = arguments.output("out", out, &shape)?;
+        let out = out.as_mut_slice();
+        self.with(py, |batch| batch.birdseye(kind, mask.as_deref(), out))
+    }
+
+    #[pyo3(signature = (mask, out))]
+    fn draws(
+        &self,
+        py: Python<'_>,
+        mask: Option<&Bound<'_, PyAny>>,
+        out: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let mut arguments = Arguments::new();
+        let mask = self.mask(&mut arguments, mask)?;
+        let mut out: Output<f64> = arguments.output("out", out, &[self.num_envs, DRAWS.len()])?;
+        let out = out.as_mut_slice();
+        self.with(py, |batch| batch.draws(mask.as_deref(), out))
+    }
+
     fn snapshot<'py>(&self, py: Python<'py>, env: usize) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = self.with(py, |batch| Ok(batch.world(env)?.snapshot()))?;
         Ok(PyBytes::new(py, &bytes))
@@ -281,6 +337,13 @@ impl WorldBatch {
             self.num_envs, self.threads
         )
     }
+}
+
+fn birdseye_kind(name: &str) -> PyResult<BirdseyeKind> {
+    BirdseyeKind::from_name(name).ok_or_else(|| {
+        let message = format!("unknown bird's-eye view {name:?}; use 'small' or 'carl'");
+        Fault::new(ErrorClass::Config, message).into()
+    })
 }
 
 /// Boxes as one list a quantity.

@@ -1,22 +1,23 @@
 //! An open replay buffer.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};
 
 use crate::directory::{self, Parts};
 use crate::error::{Error, Result};
-use crate::gather::{Columns, Filter, Gather, Position};
+use crate::flush::{self, Disk};
 use crate::layout::{BOOT, CLEAN, Geometry, RowLayout};
 use crate::locks::ProcessLock;
 use crate::manifest::{Manifest, NameTable};
-use crate::recovery;
-use crate::ring::Ring;
+use crate::priorities::{self, PriorityTree};
+use crate::ring::{Liveness, Ring};
 use crate::schema::Schema;
 use crate::storage::Storage;
 use crate::storage::mmap::MmapStorage;
 use crate::sync::Ordering;
-use crate::{filesystem, fork};
+use crate::{checks, filesystem, fork, recovery};
 
 /// A handle on a buffer's directory, for one process.
 pub struct Buffer {
@@ -114,12 +115,12 @@ impl Buffer {
             is_closed: AtomicBool::new(false),
             warning,
         };
-        buffer.settle_in()?;
+        buffer.settle_in(&table)?;
         Ok(buffer)
     }
 
     /// Makes sure that the table can be trusted, and marks the buffer as being written.
-    fn settle_in(&self) -> Result<()> {
+    fn settle_in(&self, table: &File) -> Result<()> {
         let word = |index| self.ring.storage().table(index);
         let boot = filesystem::boot_id();
         let is_same_boot = BOOT
@@ -144,7 +145,7 @@ impl Buffer {
         };
         let _maintenance = lock.maintain().map_err(failed)?;
         if lock.must_sweep() {
-            recovery::give_back(&self.ring, lock.owner());
+            recovery::give_back(&self.ring, table, lock.owner()).map_err(failed)?;
         }
         let is_clean = word(CLEAN).load(Ordering::Acquire) == 1;
         let is_same_boot = BOOT
@@ -154,7 +155,12 @@ impl Buffer {
         let is_trusted = is_clean || (is_same_boot && boot != [0, 0]);
         // With company, another process has opened the buffer since the boot, and has rebuilt it if need be.
         if !is_trusted && !lock.has_company() {
-            recovery::rebuild(&self.ring);
+            let storage = self.ring.storage();
+            checks::rebuild(&self.ring, flush::last_snapshot(&self.ring).as_ref());
+            priorities::forget(&self.path).map_err(failed)?;
+            storage.sync_rows().map_err(failed)?;
+            let table_bytes = self.ring.geometry().table_bytes();
+            storage.sync_table(0, table_bytes).map_err(failed)?;
         }
         if is_clean || !is_same_boot {
             for (&index, id) in BOOT.iter().zip(boot) {
@@ -198,6 +204,54 @@ impl Buffer {
         })
     }
 
+    /// Makes every row that was acknowledged before the call, by whichever process, survive a power cut after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Buffer::writing_lock`]; the system's error, and then only the flush before stands.
+    pub fn flush(&self) -> Result<()> {
+        let lock = self.writing_lock()?;
+        let failed = |source| Error::Io {
+            action: "flushing",
+            path: self.path.clone(),
+            source,
+        };
+        let _maintenance = lock.maintain().map_err(failed)?;
+        flush::flush(&self.ring, self.ring.storage()).map_err(failed)
+    }
+
+    /// The shared priorities of the rows, made at the first call, and this process's number among their users.
+    ///
+    /// # Errors
+    ///
+    /// As [`Buffer::writing_lock`] and [`priorities::open`].
+    pub fn priorities(&self, exponent: f64) -> Result<(Arc<PriorityTree>, u16)> {
+        let lock = self.writing_lock()?;
+        if !(0.0..=10.0).contains(&exponent) {
+            return Err(Error::Argument(format!(
+                "exponent is {exponent}; it must lie in [0, 10]"
+            )));
+        }
+        let failed = |source| Error::Io {
+            action: "locking",
+            path: self.path.clone(),
+            source,
+        };
+        let _maintenance = lock.maintain().map_err(failed)?;
+        // What a dead process of this one's number left under way isn't this one's; its own handles share the lock.
+        let is_first = lock.must_sweep_priorities();
+        let is_alive = |owner| {
+            if owner == lock.owner() {
+                !is_first
+            } else {
+                lock.is_alive(owner)
+            }
+        };
+        let hash = self.schema.hash();
+        let tree = priorities::open(&self.path, hash, self.ring.geometry(), exponent, is_alive)?;
+        Ok((Arc::new(tree), lock.owner()))
+    }
+
     /// Ends the handle's use. The last writer of all processes syncs the files and marks them clean.
     ///
     /// # Errors
@@ -220,7 +274,7 @@ impl Buffer {
         if Arc::strong_count(lock) > 1 || lock.has_company() {
             return Ok(());
         }
-        self.ring.storage().sync().map_err(failed)?;
+        flush::flush(&self.ring, self.ring.storage()).map_err(failed)?;
         self.ring.storage().table(CLEAN).store(1, Ordering::Release);
         self.ring.storage().sync_live_page().map_err(failed)
     }
@@ -295,40 +349,6 @@ impl Buffer {
         self.check()?;
         let (mut manifest, _) = Manifest::read(&self.path)?;
         Ok(std::mem::take(manifest.table(table)))
-    }
-
-    /// Lists the rows of the next blocks, about `wanted` of them, and the block to go on from (`None` at the end).
-    pub fn rows_from(&self, first_block: u32, wanted: usize) -> (Vec<Position>, Option<u32>) {
-        let filter = Filter {
-            watermark: u64::MAX,
-            only_sampleable: false,
-        };
-        let mut found = Vec::new();
-        for block in first_block..self.ring.claimed_blocks() {
-            if found.len() >= wanted {
-                return (found, Some(block));
-            }
-            found.extend(Gather::list_block(&self.ring, block, filter));
-        }
-        (found, None)
-    }
-
-    /// Copies listed rows to the front of the columns; returns how many were still there.
-    pub fn read(
-        &self,
-        positions: &[Position],
-        gather: &mut Gather,
-        columns: &mut Columns<'_>,
-    ) -> usize {
-        let filter = Filter {
-            watermark: u64::MAX,
-            only_sampleable: false,
-        };
-        let mut kept = 0;
-        for &position in positions {
-            kept += usize::from(gather.row(&self.ring, position, filter, columns, kept));
-        }
-        kept
     }
 }
 

@@ -6,8 +6,8 @@ use crc32c::{crc32c, crc32c_append};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BlockSeed(u32);
 
-const LINKED: u8 = 1;
-const REST: u8 = 2;
+const LINKED: u32 = 1;
+const REST: u32 = 2;
 
 impl BlockSeed {
     /// The seed for a block's generation in a buffer of that schema.
@@ -19,20 +19,20 @@ impl BlockSeed {
         Self(crc32c(&bytes))
     }
 
-    fn of(self, place: u32, part: u8, bytes: &[u8]) -> u32 {
-        let place = place.to_le_bytes();
-        crc32c_append(
-            crc32c_append(self.0, &[place[0], place[1], place[2], part]),
-            bytes,
-        )
+    /// A CRC is a bijection of its start value, so two places or parts never share one for the same bytes.
+    #[inline]
+    fn of(self, place: u32, part: u32, bytes: &[u8]) -> u32 {
+        crc32c_append(self.0 ^ (place << 2 | part), bytes)
     }
 
     /// Checksum of a place's linked fields.
+    #[inline]
     pub fn linked(self, place: u32, bytes: &[u8]) -> u32 {
         self.of(place, LINKED, bytes)
     }
 
     /// Checksum of a place's unlinked fields (none for an episode's last observation).
+    #[inline]
     pub fn rest(self, place: u32, bytes: &[u8]) -> u32 {
         self.of(place, REST, bytes)
     }

@@ -187,6 +187,7 @@ pub fn open(path: &Path, is_read_only: bool) -> Result<Parts> {
     let header = Header::decode(path, &copies)?;
     let expected = Header {
         sequence: header.sequence,
+        snapshot_checksum: header.snapshot_checksum,
         ..Header::new(schema.hash(), &geometry)
     };
     if header != expected {

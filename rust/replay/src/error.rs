@@ -120,6 +120,22 @@ pub enum Error {
         /// What else narrowed the choice, with a leading comma, or nothing.
         condition: String,
     },
+    /// A row that was about to be returned isn't what was appended.
+    #[error(
+        "row {place} of block {block} is damaged: {reason}; run `carla-online replay verify`, and restore the buffer \
+         from a copy or quarantine the row"
+    )]
+    BadRow {
+        /// Block.
+        block: u32,
+        /// Place in the block.
+        place: u32,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The shared priorities can't be used now.
+    #[error("the priorities can't be used: {0}")]
+    Priorities(String),
     /// Another process took a block that this one was writing, or this process's number.
     #[error(
         "this process lost its lock on writers.lock at {} (something in it opened and closed that file), \

@@ -1,22 +1,95 @@
 //! Copying rows out of the ring into columns, n steps ahead, with the check that nothing moved meanwhile.
 
+use crate::column::Column;
+use crate::layout::{Item, RowLayout};
+use crate::moves::Scatter;
 use crate::ring::Ring;
 use crate::storage::Storage;
 use crate::sync::{Ordering, fence};
-use crate::word::{BlockLink, Mark};
+use crate::word::{BlockLink, BlockWord, Mark};
 
 /// Where sampled rows go: one column per field, one per linked field for the next values, and the returns.
 ///
 /// Each column holds `batch` items of its field's size, in schema order.
 pub struct Columns<'a> {
     /// One column per field.
-    pub fields: Vec<&'a mut [u8]>,
+    pub fields: Vec<Column<'a>>,
     /// One column per linked field.
-    pub next: Vec<&'a mut [u8]>,
+    pub next: Vec<Column<'a>>,
     /// Discounted reward sums, f32 in native byte order.
-    pub n_step_reward: &'a mut [u8],
+    pub n_step_reward: Column<'a>,
     /// What the next value's estimate is multiplied with, f32 in native byte order.
-    pub discount: &'a mut [u8],
+    pub discount: Column<'a>,
+    /// What some samplers tell beside the row.
+    pub extras: Extras<'a>,
+    row_moves: Scatter<'a>,
+    next_moves: Scatter<'a>,
+}
+
+impl<'a> Columns<'a> {
+    /// Columns for rows of a layout.
+    pub fn new(
+        layout: &RowLayout,
+        mut fields: Vec<Column<'a>>,
+        mut next: Vec<Column<'a>>,
+        [n_step_reward, discount]: [Column<'a>; 2],
+        extras: Extras<'a>,
+    ) -> Self {
+        let items: Vec<Item> = layout.linked.iter().chain(&layout.rest).copied().collect();
+        Self {
+            row_moves: Scatter::new(&items, &mut fields),
+            next_moves: Scatter::new(&layout.next, &mut next),
+            fields,
+            next,
+            n_step_reward,
+            discount,
+            extras,
+        }
+    }
+
+    /// Whether the row that was copied to index `at` ended its episode.
+    pub fn is_done(&mut self, layout: &RowLayout, at: usize) -> bool {
+        let ends = [layout.key.terminated_field, layout.key.truncated_field];
+        ends.iter()
+            .any(|&field| self.fields[field].item(at, 1) != [0])
+    }
+
+    /// Marks a step of a window as a row.
+    pub fn set_valid(&mut self, at: usize) {
+        if let Some(valid) = &mut self.extras.valid {
+            valid.put(at, [1]);
+        }
+    }
+
+    /// Zeroes everything at an index: a step behind a window's end.
+    pub fn clear(&mut self, layout: &RowLayout, at: usize) {
+        for (column, span) in self.fields.iter_mut().zip(&layout.spans) {
+            column.item(at, span.size_bytes).fill(0);
+        }
+        for item in &layout.next {
+            self.next[item.column].item(at, item.size_bytes).fill(0);
+        }
+        self.n_step_reward.put(at, [0; 4]);
+        self.discount.put(at, [0; 4]);
+        if let Some(valid) = &mut self.extras.valid {
+            valid.put(at, [0]);
+        }
+    }
+}
+
+/// Columns that only some samplers fill, where the caller has them. Numbers in native byte order.
+#[derive(Default)]
+pub struct Extras<'a> {
+    /// u64: the row's place among all places of the ring.
+    pub row_index: Option<Column<'a>>,
+    /// u32: generation of the row's block.
+    pub row_generation: Option<Column<'a>>,
+    /// f32: correction for drawing by priority.
+    pub importance_weight: Option<Column<'a>>,
+    /// u16: which buffer of a mixture the row comes from.
+    pub source: Option<Column<'a>>,
+    /// bool: whether this step of a window is a row.
+    pub valid: Option<Column<'a>>,
 }
 
 /// How far returns look ahead.
@@ -37,8 +110,16 @@ pub struct Filter {
     pub only_sampleable: bool,
 }
 
+impl Filter {
+    /// Every published row.
+    pub const ALL: Self = Self {
+        watermark: u64::MAX,
+        only_sampleable: false,
+    };
+}
+
 /// One place of the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     /// Block.
     pub block: u32,
@@ -56,6 +137,7 @@ struct Window {
 /// Copies rows; keeps its lists between calls.
 pub struct Gather {
     horizon: Horizon,
+    /// Blocks that the return under way touched, beside its first.
     visited: Vec<BlockLink>,
 }
 
@@ -80,26 +162,65 @@ impl Gather {
             .prefetch(offset, (layout.stride + layout.linked_end).min(1536));
     }
 
-    /// Every place with a row that passes, in (block, place) order.
-    pub fn list<S: Storage>(&self, ring: &Ring<S>, filter: Filter) -> Vec<Position> {
-        (0..ring.claimed_blocks())
-            .flat_map(|block| Self::list_block(ring, block, filter))
-            .collect()
-    }
-
-    /// As [`Gather::list`], of one block.
+    /// Every place of a block with a row that passes.
     pub fn list_block<S: Storage>(
         ring: &Ring<S>,
         block: u32,
         filter: Filter,
     ) -> impl Iterator<Item = Position> + '_ {
-        (0..u32::from(ring.word(block).count))
+        let is_hopeless = ring.least_step(block) > filter.watermark;
+        let count = if is_hopeless {
+            0
+        } else {
+            ring.word(block).count
+        };
+        (0..u32::from(count))
             .map(move |place| Position { block, place })
             .filter(move |&position| passing_mark(ring, position, filter).is_some())
     }
 
-    /// Copies one row to index `at` of the columns. False if the place holds no row that passes, or was reused during
-    /// the copy; the columns at that index are then unspecified.
+    /// As [`Gather::row`], for what most draws are: a row without flags, a return of one step, and no watermark, in a
+    /// block whose word was seen to count the place. False for anything else, and where the block was reused.
+    #[inline]
+    pub fn plain_row<S: Storage>(
+        &self,
+        ring: &Ring<S>,
+        position: Position,
+        generation: u32,
+        columns: &mut Columns<'_>,
+        at: usize,
+    ) -> bool {
+        let Position { block, place } = position;
+        let layout = ring.row();
+        let is_plain = ring.has_plain_mark(block, place)
+            && self.horizon.steps == 1
+            && layout.key.weight.is_none_or(|offset| {
+                f32::from_ne_bytes(ring.read_number(block, place, offset)) != 0.0
+            })
+            && !ring.is_barred_by_field(block, place);
+        if !is_plain {
+            return false;
+        }
+        let start = ring.geometry().row_offset(layout, block, place);
+        ring.storage().scatter(start, &mut columns.row_moves, at);
+        ring.storage()
+            .scatter(start + layout.stride, &mut columns.next_moves, at);
+        let is_terminated = columns.fields[layout.key.terminated_field].item(at, 1) != [0];
+        let discount = if is_terminated {
+            0.0
+        } else {
+            self.horizon.gamma as f32
+        };
+        columns.discount.put(at, discount.to_ne_bytes());
+        let reward: [u8; 4] = ring.read_number(block, place, layout.key.reward);
+        columns.n_step_reward.put(at, reward);
+        fence(Ordering::Acquire);
+        ring.is_still(BlockLink { block, generation })
+    }
+
+    /// Copies one row to index `at` of the columns and returns the generation of its block. `None` if the place holds
+    /// no row that passes, or was reused during the copy; the columns at that index are then unspecified.
+    #[inline]
     pub fn row<S: Storage>(
         &mut self,
         ring: &Ring<S>,
@@ -107,36 +228,47 @@ impl Gather {
         filter: Filter,
         columns: &mut Columns<'_>,
         at: usize,
-    ) -> bool {
+    ) -> Option<u32> {
         let word = ring.word(position.block);
         if position.place >= u32::from(word.count) {
-            return false;
+            return None;
         }
-        let Some(mark) = passing_mark(ring, position, filter) else {
-            return false;
-        };
+        let mark = passing_mark(ring, position, filter)?;
         self.visited.clear();
-        self.visited.push(BlockLink {
-            block: position.block,
-            generation: word.generation,
-        });
-        let window = self.window(ring, position, mark, u32::from(word.count), filter);
-        copy_fields(ring, position, columns, at);
-        patch(ring, mark, columns, at);
-        copy_next(ring, window.end, columns, at);
-        store_f32(columns.n_step_reward, at, window.reward);
-        store_f32(columns.discount, at, window.discount);
+        let window = self.window(ring, position, mark, word, filter);
+        let layout = ring.row();
+        let start = ring
+            .geometry()
+            .row_offset(layout, position.block, position.place);
+        ring.storage().scatter(start, &mut columns.row_moves, at);
+        let end = window.end;
+        let next = ring.geometry().row_offset(layout, end.block, end.place + 1);
+        ring.storage().scatter(next, &mut columns.next_moves, at);
+        let discount = window.discount as f32;
+        columns.discount.put(at, discount.to_ne_bytes());
+        let reward = window.reward as f32;
+        columns.n_step_reward.put(at, reward.to_ne_bytes());
+        if mark.has(Mark::CUT | Mark::QUARANTINED) {
+            patch(ring, mark, columns, at);
+        }
         fence(Ordering::Acquire);
-        self.visited.iter().all(|&link| ring.is_still(link))
+        let generation = word.generation;
+        let start = BlockLink {
+            block: position.block,
+            generation,
+        };
+        let is_whole = ring.is_still(start) && self.visited.iter().all(|&link| ring.is_still(link));
+        is_whole.then_some(generation)
     }
 
     /// Walks from a row to the end of its return: the horizon, the episode's end, a broken link, or the watermark.
+    #[inline]
     fn window<S: Storage>(
         &mut self,
         ring: &Ring<S>,
         start: Position,
         mark: Mark,
-        count: u32,
+        word: BlockWord,
         filter: Filter,
     ) -> Window {
         let key = &ring.row().key;
@@ -145,7 +277,7 @@ impl Gather {
             reward: 0.0,
             discount: 1.0,
         };
-        let (mut mark, mut count) = (mark, count);
+        let (mut mark, mut count) = (mark, u32::from(word.count));
         for step in 1..=self.horizon.steps {
             let Position { block, place } = window.end;
             window.reward += window.discount
@@ -160,7 +292,7 @@ impl Gather {
             if step == self.horizon.steps || ring.is_done(block, place, mark) {
                 break;
             }
-            let Some((position, limit)) = self.follow(ring, window.end, count) else {
+            let Some((position, limit)) = follow(ring, window.end, count, &mut self.visited) else {
                 break;
             };
             let Some(next_mark) = passing_mark(ring, position, filter) else {
@@ -170,95 +302,68 @@ impl Gather {
         }
         window
     }
+}
 
-    /// The place after a row of an open episode, with its block's count.
-    fn follow<S: Storage>(
-        &mut self,
-        ring: &Ring<S>,
-        from: Position,
-        count: u32,
-    ) -> Option<(Position, u32)> {
-        if from.place + 1 < ring.geometry().block_rows {
-            let next = Position {
-                place: from.place + 1,
-                ..from
-            };
-            return (next.place < count).then_some((next, count));
-        }
-        let link = ring.successor(from.block)?;
-        let word = ring.word(link.block);
-        if word.generation != link.generation || word.count == 0 {
-            return None;
-        }
-        self.visited.push(link);
-        Some((
-            Position {
-                block: link.block,
-                place: 0,
-            },
-            u32::from(word.count),
-        ))
+/// The place after a row of an open episode, with its block's count; notes a block that it enters.
+pub fn follow<S: Storage>(
+    ring: &Ring<S>,
+    from: Position,
+    count: u32,
+    visited: &mut Vec<BlockLink>,
+) -> Option<(Position, u32)> {
+    if from.place + 1 < ring.geometry().block_rows {
+        let next = Position {
+            place: from.place + 1,
+            ..from
+        };
+        return (next.place < count).then_some((next, count));
     }
+    let link = ring.successor(from.block)?;
+    let word = ring.word(link.block);
+    if word.generation != link.generation || word.count == 0 {
+        return None;
+    }
+    visited.push(link);
+    Some((
+        Position {
+            block: link.block,
+            place: 0,
+        },
+        u32::from(word.count),
+    ))
 }
 
 /// Writes what flags say over what the fields say.
+#[cold]
 fn patch<S: Storage>(ring: &Ring<S>, mark: Mark, columns: &mut Columns<'_>, at: usize) {
     let key = &ring.row().key;
     if mark.has(Mark::CUT) {
-        columns.fields[key.truncated_field][at] = 1;
+        columns.fields[key.truncated_field].put(at, [1]);
     }
     if let Some(field) = key
         .quarantined_field
         .filter(|_| mark.has(Mark::QUARANTINED))
     {
-        columns.fields[field][at] = 1;
+        columns.fields[field].put(at, [1]);
     }
 }
 
 /// The mark of a place if a row stands there that passes the filter.
 #[inline]
-fn passing_mark<S: Storage>(ring: &Ring<S>, at: Position, filter: Filter) -> Option<Mark> {
+pub fn passing_mark<S: Storage>(ring: &Ring<S>, at: Position, filter: Filter) -> Option<Mark> {
     let mark = ring.mark(at.block, at.place).filter(|mark| mark.is_row())?;
     let key = &ring.row().key;
-    if u64::from_ne_bytes(ring.read_number(at.block, at.place, key.step_id)) > filter.watermark {
+    if filter.watermark != u64::MAX
+        && u64::from_ne_bytes(ring.read_number(at.block, at.place, key.step_id)) > filter.watermark
+    {
         return None;
     }
     if !filter.only_sampleable {
         return Some(mark);
     }
-    let is_quarantined = mark.has(Mark::QUARANTINED)
-        || key
-            .quarantined
-            .is_some_and(|offset| ring.read_number::<1>(at.block, at.place, offset) != [0]);
+    let is_quarantined = mark.has(Mark::QUARANTINED) || ring.is_barred_by_field(at.block, at.place);
     let is_weightless = key.weight.is_some_and(|offset| {
         f32::from_ne_bytes(ring.read_number(at.block, at.place, offset)) == 0.0
     });
     (!is_quarantined && !is_weightless).then_some(mark)
-}
-
-fn copy_fields<S: Storage>(ring: &Ring<S>, from: Position, columns: &mut Columns<'_>, at: usize) {
-    let layout = ring.row();
-    let offset = ring.geometry().row_offset(layout, from.block, from.place);
-    for (span, column) in layout.spans.iter().zip(&mut columns.fields) {
-        let target = &mut column[at * span.size_bytes..(at + 1) * span.size_bytes];
-        ring.storage().read(offset + span.offset, target);
-    }
-}
-
-fn copy_next<S: Storage>(ring: &Ring<S>, last: Position, columns: &mut Columns<'_>, at: usize) {
-    let layout = ring.row();
-    let offset = ring
-        .geometry()
-        .row_offset(layout, last.block, last.place + 1);
-    for (&field, column) in layout.linked.iter().zip(&mut columns.next) {
-        let span = layout.spans[field];
-        ring.storage().read(
-            offset + span.offset,
-            &mut column[at * span.size_bytes..(at + 1) * span.size_bytes],
-        );
-    }
-}
-
-fn store_f32(column: &mut [u8], at: usize, value: f64) {
-    column[4 * at..4 * at + 4].copy_from_slice(&(value as f32).to_ne_bytes());
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use crc32c::crc32c;
 
 use crate::error::{Error, Result};
-use crate::layout::Geometry;
+use crate::layout::{Geometry, SNAPSHOT_WORDS};
 
 /// Version of the format on disk. Stays 0 until the replay is complete: no migration is owed to drafts.
 pub const FORMAT_VERSION: u32 = 0;
@@ -18,7 +18,7 @@ const MAGIC: [u8; 8] = *b"COREPLAY";
 const ENDIAN_MARK: u32 = 0x0102_0304;
 /// Distance of the copies.
 pub const COPY_BYTES: usize = 4096;
-const CONTENT_BYTES: usize = 48;
+const CONTENT_BYTES: usize = 64;
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,10 @@ pub struct Header {
     pub blocks: u32,
     /// Rows in a block.
     pub block_rows: u32,
-    /// Counts the writes of headers; the higher copy is the newer.
+    /// Counts the flushes; the higher copy is the newer.
     pub sequence: u64,
+    /// CRC32C of the copy of the table that belongs to this header.
+    pub snapshot_checksum: u32,
 }
 
 impl Header {
@@ -41,6 +43,7 @@ impl Header {
             blocks: geometry.blocks,
             block_rows: geometry.block_rows,
             sequence: 1,
+            snapshot_checksum: crc32c(&vec![0; 8 * SNAPSHOT_WORDS * geometry.blocks as usize]),
         }
     }
 
@@ -54,6 +57,7 @@ impl Header {
         bytes.extend_from_slice(&self.blocks.to_ne_bytes());
         bytes.extend_from_slice(&self.block_rows.to_ne_bytes());
         bytes.extend_from_slice(&self.sequence.to_ne_bytes());
+        bytes.extend_from_slice(&self.snapshot_checksum.to_ne_bytes());
         bytes.resize(CONTENT_BYTES - 4, 0);
         let checksum = crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_ne_bytes());
@@ -67,8 +71,7 @@ impl Header {
     ///
     /// [`Error::Foreign`] for another version or byte order, [`Error::Corrupt`] if no copy is whole.
     pub fn decode(path: &Path, copies: &[u8]) -> Result<Self> {
-        let first = Self::decode_copy(path, copies.get(..COPY_BYTES));
-        let second = Self::decode_copy(path, copies.get(COPY_BYTES..2 * COPY_BYTES));
+        let [first, second] = Self::decode_both(path, copies);
         match (first, second) {
             (Ok(first), Ok(second)) => Ok(if second.sequence > first.sequence {
                 second
@@ -78,6 +81,14 @@ impl Header {
             (Ok(header), Err(_)) | (Err(_), Ok(header)) => Ok(header),
             (Err(error), Err(_)) => Err(error),
         }
+    }
+
+    /// Reads both copies.
+    pub fn decode_both(path: &Path, copies: &[u8]) -> [Result<Self>; 2] {
+        [0, 1].map(|copy| {
+            let start = copy * COPY_BYTES;
+            Self::decode_copy(path, copies.get(start..start + COPY_BYTES))
+        })
     }
 
     fn decode_copy(path: &Path, copy: Option<&[u8]>) -> Result<Self> {
@@ -125,6 +136,7 @@ impl Header {
             blocks: u32_at(bytes, 24),
             block_rows: u32_at(bytes, 28),
             sequence: u64_at(bytes, 32),
+            snapshot_checksum: u32_at(bytes, 40),
         })
     }
 }
@@ -181,6 +193,7 @@ mod tests {
             blocks: 3,
             block_rows: 8,
             sequence: 1,
+            snapshot_checksum: 5,
         };
         let mut bytes = copies(header);
         assert_eq!(Header::decode(Path::new("x"), &bytes).unwrap().sequence, 2);
@@ -200,6 +213,7 @@ mod tests {
             blocks: 3,
             block_rows: 8,
             sequence: 1,
+            snapshot_checksum: 5,
         });
         for copy in [0, COPY_BYTES] {
             bytes[copy + 8..copy + 12].reverse();

@@ -3,7 +3,8 @@
 //! ```text
 //! row    | mark word | linked checksum | linked fields .. | unlinked fields .. | pad to 64 |
 //! block  | row 0 | row 1 | ... | row R-1 | spare: linked part only |
-//! table  | header A (4 KiB) | header B (4 KiB) | live words (4 KiB) | block words | block entries (64 B each) |
+//! table  | header A (4 KiB) | header B (4 KiB) | live words (4 KiB) | block words | block entries (64 B each)
+//!        | snapshot A | snapshot B |
 //! ```
 
 use crate::error::{Error, Result};
@@ -22,8 +23,12 @@ pub const HEAD: usize = 0;
 pub const BOOT: [usize; 2] = [1, 2];
 /// Table word: 1 after an orderly close of the last writer.
 pub const CLEAN: usize = 3;
+/// Words of a page.
+pub const PAGE_WORDS: usize = 512;
 /// First block word: the live page has 512 words.
-pub const BLOCK_WORDS: usize = 512;
+pub const BLOCK_WORDS: usize = PAGE_WORDS;
+/// Words that a flush keeps of a block: its word and its books.
+pub const SNAPSHOT_WORDS: usize = 2;
 /// Words of a block's entry.
 pub const ENTRY_WORDS: usize = 8;
 /// Entry word: rows of earlier generations (40 bits) and the low 24 bits of the last generation among them.
@@ -32,10 +37,25 @@ pub const ENTRY_TOTAL: usize = 0;
 pub const ENTRY_LINK: usize = 1;
 /// Entry word: the stream's number.
 pub const ENTRY_STREAM: usize = 2;
+/// Entry word: no row of the block has a lower `step_id`.
+pub const ENTRY_LEAST_STEP: usize = 3;
+/// Entry word: how many of the block's rows are quarantined.
+pub const ENTRY_BARRED: usize = 4;
 
 /// A field's place in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
+    /// Offset from the row's start.
+    pub offset: usize,
+    /// Length.
+    pub size_bytes: usize,
+}
+
+/// A field's bytes within one part of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Index of the field's column: among all fields, or among the linked ones for next values.
+    pub column: usize,
     /// Offset from the row's start.
     pub offset: usize,
     /// Length.
@@ -47,8 +67,12 @@ pub struct Span {
 pub struct RowLayout {
     /// Place of each field, in schema order.
     pub spans: Vec<Span>,
-    /// Indices of the linked fields, in schema order.
-    pub linked: Vec<usize>,
+    /// The linked fields.
+    pub linked: Vec<Item>,
+    /// The other fields.
+    pub rest: Vec<Item>,
+    /// The linked fields as next values: their columns are counted among themselves.
+    pub next: Vec<Item>,
     /// End of the linked part, a multiple of 8: the spare of a block ends here.
     pub linked_end: usize,
     /// End of the row's content, a multiple of 8.
@@ -76,10 +100,16 @@ pub struct KeyOffsets {
     pub weight: Option<usize>,
     /// Of `quarantined`, bool, if the schema has it.
     pub quarantined: Option<usize>,
+    /// Index of the field `terminated`.
+    pub terminated_field: usize,
     /// Index of the field `truncated`.
     pub truncated_field: usize,
     /// Index of the field `quarantined`.
     pub quarantined_field: Option<usize>,
+    /// Index of the field `step_id`.
+    pub step_id_field: usize,
+    /// Of `slice_id`, u16, if the schema has it.
+    pub slice_id: Option<usize>,
 }
 
 fn align(offset: usize, to: usize) -> Option<usize> {
@@ -133,14 +163,32 @@ impl RowLayout {
             step_id: offset_of("step_id")?,
             weight: offset_of("weight"),
             quarantined: offset_of("quarantined"),
+            terminated_field: index_of("terminated")?,
             truncated_field: index_of("truncated")?,
             quarantined_field: index_of("quarantined"),
+            step_id_field: index_of("step_id")?,
+            slice_id: offset_of("slice_id"),
         };
-        let linked = (0..fields.len())
-            .filter(|&index| fields[index].linked)
+        let items = |is_linked: bool| -> Vec<Item> {
+            let chosen = (0..fields.len()).filter(|&index| fields[index].linked == is_linked);
+            chosen
+                .map(|column| Item {
+                    column,
+                    offset: spans[column].offset,
+                    size_bytes: spans[column].size_bytes,
+                })
+                .collect()
+        };
+        let linked = items(true);
+        let next = linked
+            .iter()
+            .enumerate()
+            .map(|(column, item)| Item { column, ..*item })
             .collect();
         Some(Self {
             linked,
+            rest: items(false),
+            next,
             linked_end,
             end,
             stride: align(end, 64)?,
@@ -164,6 +212,7 @@ pub struct Geometry {
     /// Words of the table after its headers.
     pub table_words: usize,
     entries: usize,
+    snapshots: [usize; 2],
 }
 
 impl Geometry {
@@ -201,7 +250,12 @@ impl Geometry {
             .checked_add(spare)?;
         let data_bytes = block_stride.checked_mul(blocks as usize)?;
         let entries = align(BLOCK_WORDS + blocks as usize, ENTRY_WORDS)?;
-        let table_words = entries.checked_add(ENTRY_WORDS.checked_mul(blocks as usize)?)?;
+        let entries_end = entries.checked_add(ENTRY_WORDS.checked_mul(blocks as usize)?)?;
+        // Each on pages of its own: the live table's are written by the kernel whenever it likes.
+        let first_snapshot = align(entries_end, PAGE_WORDS)?;
+        let snapshot_words = align(SNAPSHOT_WORDS * blocks as usize, PAGE_WORDS)?;
+        let second_snapshot = first_snapshot.checked_add(snapshot_words)?;
+        let table_words = second_snapshot.checked_add(snapshot_words)?;
         // File offsets are signed.
         isize::try_from(data_bytes).ok()?;
         Some(Self {
@@ -211,6 +265,7 @@ impl Geometry {
             data_bytes,
             table_words,
             entries,
+            snapshots: [first_snapshot, second_snapshot],
         })
     }
 
@@ -232,6 +287,12 @@ impl Geometry {
     /// Index of a word of a block's entry.
     pub fn entry(&self, block: u32, word: usize) -> usize {
         self.entries + ENTRY_WORDS * block as usize + word
+    }
+
+    /// The words of a flush's copy of the table: copy 0 or 1.
+    pub fn snapshot(&self, copy: usize) -> std::ops::Range<usize> {
+        let first = self.snapshots[copy];
+        first..first + SNAPSHOT_WORDS * self.blocks as usize
     }
 
     /// Offset of a row's place (the spare is row `block_rows`) in the data file.

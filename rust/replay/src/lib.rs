@@ -17,12 +17,19 @@
 
 #[cfg(not(loom))]
 mod buffer;
+mod catalog;
+mod checks;
 mod checksum;
+pub mod column;
+#[cfg(not(loom))]
+mod compact;
 #[cfg(not(loom))]
 pub mod directory;
 mod error;
 #[cfg(not(loom))]
 mod filesystem;
+#[cfg(not(loom))]
+mod flush;
 #[cfg(not(loom))]
 mod fork;
 pub mod gather;
@@ -30,9 +37,13 @@ pub mod gather;
 mod header;
 pub mod layout;
 #[cfg(not(loom))]
+pub mod listing;
+#[cfg(not(loom))]
 mod locks;
 #[cfg(not(loom))]
 mod manifest;
+mod moves;
+pub mod priorities;
 #[cfg(not(loom))]
 mod recovery;
 pub mod ring;
@@ -40,6 +51,7 @@ mod sampler;
 mod schema;
 pub mod storage;
 pub mod stream;
+mod stream_set;
 mod sync;
 pub mod word;
 #[cfg(not(loom))]
@@ -47,20 +59,24 @@ mod writer;
 
 #[cfg(not(loom))]
 pub use buffer::{Buffer, CreateOptions};
+pub use checks::{BadRow, Report};
 pub use error::{Error, Result};
 #[cfg(not(loom))]
 pub use manifest::NameTable;
 #[cfg(not(loom))]
-pub use recovery::{BadRow, OpenEpisode, Report};
-pub use sampler::{Sampler, SamplerState};
+pub use recovery::OpenEpisode;
+pub use sampler::{Mode, Part, Sampler, SamplerState};
 pub use schema::{Dtype, Field, Schema};
 pub use stream::StreamPlace;
+pub use stream_set::{AppendColumns, StreamSet};
 #[cfg(not(loom))]
-pub use writer::{AppendColumns, StreamSet, Writer};
+pub use writer::Writer;
 
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(all(test, not(loom)))]
 mod oracle_tests;
+#[cfg(all(test, not(loom)))]
+mod power_cut_tests;
 #[cfg(test)]
 mod test_ring;

@@ -30,6 +30,7 @@ pub struct ProcessLock {
     fork_generation: u64,
     maintenance: Mutex<()>,
     is_swept: AtomicBool,
+    has_priorities: AtomicBool,
 }
 
 type Registry = Mutex<HashMap<(u64, u64, u64), Weak<ProcessLock>>>;
@@ -100,6 +101,7 @@ impl ProcessLock {
                     fork_generation: key.2,
                     maintenance: Mutex::new(()),
                     is_swept: AtomicBool::new(false),
+                    has_priorities: AtomicBool::new(false),
                 });
                 registry.retain(|_, lock| lock.strong_count() > 0);
                 registry.insert(key, Arc::downgrade(&lock));
@@ -127,6 +129,11 @@ impl ProcessLock {
     /// True for the first caller: blocks of an earlier process with this number are to be given back once.
     pub fn must_sweep(&self) -> bool {
         !self.is_swept.swap(true, Ordering::Relaxed)
+    }
+
+    /// True for the first caller, as [`ProcessLock::must_sweep`], for the priorities.
+    pub fn must_sweep_priorities(&self) -> bool {
+        !self.has_priorities.swap(true, Ordering::Relaxed)
     }
 
     /// Whether any other process holds a writer's byte.

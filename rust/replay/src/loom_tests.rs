@@ -6,8 +6,8 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::gather::{Filter, Horizon, Position};
-use crate::stream::{RowImage, Stream};
-use crate::test_ring::{HeapRing, Immortal, TestRow, read, ring};
+use crate::stream::Stream;
+use crate::test_ring::{self, HeapRing, Immortal, TestRow, read, ring};
 use crate::word::BlockWord;
 
 const FILTER: Filter = Filter {
@@ -29,19 +29,7 @@ fn row(number: u64) -> TestRow {
 }
 
 fn append(ring: &HeapRing, stream: &mut Stream, number: u64) {
-    let row = row(number);
-    let rest = row.rest(ring.row());
-    let image = RowImage {
-        linked: &row.obs.to_ne_bytes(),
-        rest: &rest,
-        next: &row.next_obs.to_ne_bytes(),
-        episode_id: 0,
-        is_done: false,
-    };
-    stream
-        .reserve(ring, &image, &Immortal)
-        .expect("a free block");
-    stream.commit(ring, &image);
+    test_ring::append(ring, stream, &row(number));
 }
 
 fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {

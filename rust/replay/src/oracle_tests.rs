@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use proptest::prelude::*;
 
 use crate::gather::{Filter, Horizon, Position};
-use crate::stream::{RowImage, Stream};
-use crate::test_ring::{HeapRing, Immortal, Sampled, TestRow, read, ring};
+use crate::stream::Stream;
+use crate::test_ring::{HeapRing, Sampled, TestRow, append, read, ring};
 
 const BLOCK_ROWS: u32 = 4;
 const STREAMS: u32 = 4;
@@ -91,18 +91,7 @@ impl Harness {
     }
 
     fn append(&mut self, stream: usize, row: &TestRow) {
-        let rest = row.rest(self.ring.row());
-        let image = RowImage {
-            linked: &row.obs.to_ne_bytes(),
-            rest: &rest,
-            next: &row.next_obs.to_ne_bytes(),
-            episode_id: row.episode_id,
-            is_done: row.terminated || row.truncated,
-        };
-        self.streams[stream]
-            .reserve(&self.ring, &image, &Immortal)
-            .expect("enough blocks");
-        self.streams[stream].commit(&self.ring, &image);
+        append(&self.ring, &mut self.streams[stream], row);
     }
 
     fn restart(&mut self, stream: usize) {

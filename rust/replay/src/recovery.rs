@@ -1,38 +1,18 @@
-//! Finding and mending what a dead process or machine left: checks, open episodes, quarantine.
+//! What a dead process left: its blocks, open episodes; and barring rows that turned out to be bad.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use crate::buffer::Buffer;
+use crate::checks::{Report, verify};
 use crate::error::Result;
-use crate::layout::{FIELDS, HEAD, LINKED_CHECKSUM};
+use crate::layout::HEADERS_BYTES;
 use crate::locks::ProcessLock;
 use crate::ring::{Liveness, Ring};
 use crate::storage::Storage;
 use crate::sync::{Ordering, fence};
 use crate::word::{BlockLink, BlockWord, Mark};
-
-/// Bad rows that a report lists; more are only counted.
-const MAX_LISTED: usize = 1000;
-
-/// A row that fails its checksum.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadRow {
-    /// Block.
-    pub block: u32,
-    /// Place in the block.
-    pub place: u32,
-    /// What is wrong.
-    pub reason: &'static str,
-}
-
-/// The result of a check of every published row.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Rows whose checksums were computed.
-    pub rows_checked: u64,
-    /// Rows that failed.
-    pub bad_count: u64,
-    /// The first of them.
-    pub bad_rows: Vec<BadRow>,
-}
 
 /// An episode whose last row is neither terminated nor truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,145 +26,29 @@ pub struct OpenEpisode {
 }
 
 /// Gives back the blocks that an earlier process with this owner number left.
-pub fn give_back<S: Storage>(ring: &Ring<S>, owner: u16) {
-    for block in 0..ring.geometry().blocks {
-        let word = ring.word(block);
-        if word.owner == owner {
-            ring.take(block, word, 0);
-        }
-    }
-}
-
-/// What a place holds, by its checksums.
-enum Place {
-    Row,
-    Final,
-    Bad(&'static str),
-}
-
-fn linked_is_sound<S: Storage>(
-    ring: &Ring<S>,
-    link: BlockLink,
-    place: u32,
-    scratch: &mut Vec<u8>,
-) -> bool {
-    let layout = ring.row();
-    scratch.resize(layout.linked_end - LINKED_CHECKSUM, 0);
-    let offset = ring.geometry().row_offset(layout, link.block, place);
-    ring.storage().read(offset + LINKED_CHECKSUM, scratch);
-    let (stored, values) = scratch.split_at(FIELDS - LINKED_CHECKSUM);
-    stored == u64::from(ring.seed(link.block, link.generation).linked(place, values)).to_le_bytes()
-}
-
-fn inspect<S: Storage>(
-    ring: &Ring<S>,
-    link: BlockLink,
-    place: u32,
-    scratch: &mut Vec<u8>,
-) -> Place {
-    let Some(mark) = ring.mark(link.block, place) else {
-        return Place::Bad("its mark is torn");
-    };
-    if !linked_is_sound(ring, link, place, scratch) {
-        return Place::Bad("its linked fields fail their checksum");
-    }
-    let seed = ring.seed(link.block, link.generation);
-    if mark.has(Mark::FINAL) {
-        let is_sound = mark.checksum == seed.rest(place, &[]);
-        return if is_sound {
-            Place::Final
-        } else {
-            Place::Bad("its mark fails the checksum")
-        };
-    }
-    let layout = ring.row();
-    scratch.resize(layout.end - layout.linked_end, 0);
-    ring.storage().read(
-        ring.geometry().row_offset(layout, link.block, place) + layout.linked_end,
-        scratch,
-    );
-    if !mark.is_row() || mark.checksum != seed.rest(place, scratch) {
-        return Place::Bad("its fields fail their checksum");
-    }
-    if linked_is_sound(ring, link, place + 1, scratch) {
-        Place::Row
-    } else {
-        Place::Bad("its next values fail their checksum")
-    }
-}
-
-/// After a power cut: keeps of each block the rows that pass their checksums, up to the first that doesn't.
 ///
-/// The caller holds the maintenance lock, and no other process writes.
-pub fn rebuild<S: Storage>(ring: &Ring<S>) {
+/// The words are read through the file: touching them in the mapping would make a large table resident.
+///
+/// # Errors
+///
+/// The system's error.
+pub fn give_back<S: Storage>(ring: &Ring<S>, table: &File, owner: u16) -> io::Result<()> {
+    const CHUNK_WORDS: u32 = 4096;
     let blocks = ring.geometry().blocks;
-    let mut head = 0;
-    let mut scratch = Vec::new();
-    for block in 0..blocks {
-        let seen = ring.word(block);
-        let mut kept = BlockWord {
-            owner: 0,
-            finals: 0,
-            count: 0,
-            ..seen
-        };
-        let link = BlockLink {
-            block,
-            generation: seen.generation,
-        };
-        for place in 0..u32::from(seen.count) {
-            match inspect(ring, link, place, &mut scratch) {
-                Place::Row => kept.count += 1,
-                Place::Final => {
-                    kept.count += 1;
-                    kept.finals += 1;
-                }
-                Place::Bad(_) => break,
-            }
-        }
-        // A word without a sound row says nothing: its generation may be a torn number.
-        if kept.count == 0 || seen.generation == 0 {
-            kept = BlockWord::default();
-        } else {
-            let ticket = u64::from(kept.generation - 1) * u64::from(blocks) + u64::from(block);
-            head = head.max(ticket + 1);
-        }
-        ring.store_word(block, kept);
-    }
-    // Places that look unclaimed must stay below the head, or sampling would never reach the claimed ones above.
-    ring.storage().table(HEAD).store(head, Ordering::Release);
-}
-
-/// Checks the checksums of every published row. Rows evicted meanwhile are left out.
-pub fn verify<S: Storage>(ring: &Ring<S>) -> Report {
-    let mut report = Report::default();
-    let mut scratch = Vec::new();
-    for block in 0..ring.claimed_blocks() {
-        let word = ring.word(block);
-        let link = BlockLink {
-            block,
-            generation: word.generation,
-        };
-        for place in 0..u32::from(word.count) {
-            let found = inspect(ring, link, place, &mut scratch);
-            fence(Ordering::Acquire);
-            if !ring.is_still(link) {
-                break;
-            }
-            report.rows_checked += u64::from(!matches!(found, Place::Final));
-            if let Place::Bad(reason) = found {
-                report.bad_count += 1;
-                if report.bad_rows.len() < MAX_LISTED {
-                    report.bad_rows.push(BadRow {
-                        block,
-                        place,
-                        reason,
-                    });
-                }
+    let mut bytes = vec![0; 8 * CHUNK_WORDS as usize];
+    for first in (0..blocks).step_by(CHUNK_WORDS as usize) {
+        let words = CHUNK_WORDS.min(blocks - first);
+        let chunk = &mut bytes[..8 * words as usize];
+        let start = HEADERS_BYTES + 8 * ring.geometry().block_word(first);
+        table.read_exact_at(chunk, start as u64)?;
+        for (block, word) in (first..).zip(chunk.as_chunks::<8>().0) {
+            let seen = BlockWord::unpack(u64::from_ne_bytes(*word));
+            if seen.owner == owner {
+                ring.take(block, seen, 0);
             }
         }
     }
-    report
+    Ok(())
 }
 
 /// The open end of a block, if its stream's last row is there and didn't end its episode.
@@ -280,14 +144,27 @@ impl Buffer {
     ///
     /// As [`Buffer::writing_lock`].
     pub fn quarantine(&self, first_step_id: u64, last_step_id: u64) -> Result<u64> {
+        self.quarantine_where(|step_id| (first_step_id..=last_step_id).contains(&step_id))
+    }
+
+    /// As [`Buffer::quarantine`], for the rows whose `step_id` is chosen.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn quarantine_where(&self, is_chosen: impl Fn(u64) -> bool) -> Result<u64> {
         self.writing_lock()?;
         let mut count = 0;
         self.for_each_row(|block, place, mark| {
             let ring = self.ring();
-            let step_id =
-                u64::from_ne_bytes(ring.read_number(block, place, ring.row().key.step_id));
-            if (first_step_id..=last_step_id).contains(&step_id) {
-                count += u64::from(ring.add_flags(block, place, mark, Mark::QUARANTINED));
+            let step_id = ring.read_number(block, place, ring.row().key.step_id);
+            if is_chosen(u64::from_ne_bytes(step_id))
+                && ring.add_flags(block, place, mark, Mark::QUARANTINED)
+            {
+                count += 1;
+                if !mark.has(Mark::QUARANTINED) && !ring.is_barred_by_field(block, place) {
+                    ring.count_barred(block);
+                }
             }
         });
         Ok(count)

@@ -18,7 +18,10 @@
 
 use crate::checksum::BlockSeed;
 use crate::error::{Error, Result};
-use crate::layout::{ENTRY_LINK, ENTRY_STREAM, ENTRY_TOTAL, Geometry, HEAD, RowLayout};
+use crate::layout::{
+    ENTRY_BARRED, ENTRY_LEAST_STEP, ENTRY_LINK, ENTRY_STREAM, ENTRY_TOTAL, Geometry, HEAD,
+    RowLayout,
+};
 use crate::storage::Storage;
 use crate::sync::{Ordering, fence};
 use crate::word::{BlockLink, BlockWord, Mark};
@@ -37,7 +40,8 @@ pub struct Ring<S> {
     schema_hash: u64,
 }
 
-const TOTAL_ROWS_MASK: u64 = (1 << 40) - 1;
+/// The part of a block's books that counts rows.
+pub const TOTAL_ROWS_MASK: u64 = (1 << 40) - 1;
 
 /// The books of a block: rows of the generations before, with the low bits of the last one counted in.
 fn pack_total(rows: u64, generation: u32) -> u64 {
@@ -99,6 +103,11 @@ impl<S: Storage> Ring<S> {
         BlockWord::unpack(bits).generation == link.generation
     }
 
+    /// Claims so far, skipped blocks counted.
+    pub fn head(&self) -> u64 {
+        self.storage.table(HEAD).load(Ordering::Acquire)
+    }
+
     /// Blocks that have been claimed at least once, or are just being claimed.
     pub fn claimed_blocks(&self) -> u32 {
         let head = self.storage.table(HEAD).load(Ordering::Acquire);
@@ -147,7 +156,9 @@ impl<S: Storage> Ring<S> {
                 continue;
             }
             self.settle(block, word);
-            self.entry(block, ENTRY_LINK).store(0, Ordering::Relaxed);
+            for word in [ENTRY_LINK, ENTRY_LEAST_STEP, ENTRY_BARRED] {
+                self.entry(block, word).store(0, Ordering::Relaxed);
+            }
             self.entry(block, ENTRY_STREAM)
                 .store(u64::from(stream), Ordering::Relaxed);
             let fresh = BlockWord {
@@ -179,8 +190,26 @@ impl<S: Storage> Ring<S> {
         (books & TOTAL_ROWS_MASK) + if is_settled { 0 } else { word.rows() }
     }
 
-    fn entry(&self, block: u32, word: usize) -> &crate::sync::AtomicU64 {
+    /// A word of a block's entry.
+    #[inline]
+    pub fn entry(&self, block: u32, word: usize) -> &crate::sync::AtomicU64 {
         self.storage.table(self.geometry.entry(block, word))
+    }
+
+    /// Notes that one more row of a block is quarantined.
+    pub fn count_barred(&self, block: u32) {
+        self.entry(block, ENTRY_BARRED)
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// No row of the block has a lower `step_id`.
+    pub fn least_step(&self, block: u32) -> u64 {
+        self.entry(block, ENTRY_LEAST_STEP).load(Ordering::Relaxed)
+    }
+
+    /// Index of a row's place among all places.
+    pub fn row_index(&self, block: u32, place: u32) -> u64 {
+        u64::from(block) * u64::from(self.geometry.block_rows) + u64::from(place)
     }
 
     /// Notes that the stream of an owned block went on in another one.
@@ -200,11 +229,27 @@ impl<S: Storage> Ring<S> {
         self.entry(block, ENTRY_STREAM).load(Ordering::Relaxed)
     }
 
-    /// Rows that can be sampled now. Approximate while others write.
-    pub fn size(&self) -> u64 {
+    /// Rows stored, quarantined ones included. Approximate while others write.
+    pub fn stored_rows(&self) -> u64 {
         (0..self.claimed_blocks())
             .map(|block| self.word(block).rows())
             .sum()
+    }
+
+    /// Places in use: rows, and the last observations of episodes.
+    pub fn stored_places(&self) -> u64 {
+        (0..self.claimed_blocks())
+            .map(|block| u64::from(self.word(block).count))
+            .sum()
+    }
+
+    /// Rows stored and not quarantined. Approximate while others write.
+    pub fn size(&self) -> u64 {
+        let rows_of = |block| {
+            let barred = self.entry(block, ENTRY_BARRED).load(Ordering::Relaxed);
+            self.word(block).rows().saturating_sub(barred)
+        };
+        (0..self.claimed_blocks()).map(rows_of).sum()
     }
 
     /// Rows ever acknowledged. Approximate while others write, but never counts a row twice.
@@ -230,6 +275,15 @@ impl<S: Storage> Ring<S> {
     pub fn mark(&self, block: u32, place: u32) -> Option<Mark> {
         let offset = self.geometry.row_offset(&self.row, block, place);
         Mark::unpack(self.storage.data_word(offset).load(Ordering::Relaxed))
+    }
+
+    /// Whether a place holds a row with no flag that says more than that.
+    #[inline]
+    pub fn has_plain_mark(&self, block: u32, place: u32) -> bool {
+        let offset = self.geometry.row_offset(&self.row, block, place);
+        let bits = self.storage.data_word(offset).load(Ordering::Relaxed);
+        let flags = (bits >> 32) as u32;
+        flags == Mark::flag_bits(Mark::ROW) || flags == Mark::flag_bits(Mark::ROW | Mark::START)
     }
 
     /// Sets flags in the mark of a published row, unless the place changed meanwhile.
@@ -259,6 +313,12 @@ impl<S: Storage> Ring<S> {
             &mut bytes,
         );
         bytes
+    }
+
+    /// Whether a row was appended as a quarantined one.
+    pub fn is_barred_by_field(&self, block: u32, place: u32) -> bool {
+        let offset = self.row.key.quarantined;
+        offset.is_some_and(|offset| self.read_number::<1>(block, place, offset) != [0])
     }
 
     /// Whether a published row ended its episode, by its fields or by recovery.

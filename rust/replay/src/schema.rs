@@ -120,8 +120,23 @@ const REQUIRED: [(&str, Dtype); 5] = [
     ("episode_id", Dtype::U64),
     ("step_id", Dtype::U64),
 ];
-/// Optional fields with a meaning for sampling: rows of weight 0 and quarantined rows are never drawn.
-const MEANINGFUL: [(&str, Dtype); 2] = [("weight", Dtype::F32), ("quarantined", Dtype::Bool)];
+/// Optional fields with a meaning for sampling: rows of weight 0 and quarantined rows are never drawn, and stratified
+/// sampling tells rows apart by their slice.
+const MEANINGFUL: [(&str, Dtype); 3] = [
+    ("weight", Dtype::F32),
+    ("quarantined", Dtype::Bool),
+    ("slice_id", Dtype::U16),
+];
+/// Columns that a sampler adds to the fields.
+const RESERVED: [&str; 7] = [
+    "n_step_reward",
+    "discount",
+    "importance_weight",
+    "row_index",
+    "row_generation",
+    "source",
+    "valid",
+];
 
 impl Schema {
     /// Checks the fields and makes a schema of them.
@@ -129,7 +144,7 @@ impl Schema {
     /// # Errors
     ///
     /// [`Error::Schema`] for too many fields, a bad or repeated name, a huge field, a missing required field,
-    /// a field with a meaning but another type, or no linked field.
+    /// a field with a meaning but another type, or a name that a sampler adds.
     pub fn new(fields: Vec<Field>) -> Result<Self> {
         if fields.is_empty() || fields.len() > MAX_FIELDS {
             return Err(Error::Schema(format!(
@@ -153,12 +168,25 @@ impl Schema {
         for (name, dtype) in MEANINGFUL {
             schema.check_scalar(name, dtype, false)?;
         }
-        if !schema.fields.iter().any(|field| field.linked) {
-            return Err(Error::Schema(
-                "no linked field; mark the observation with linked=True".into(),
-            ));
-        }
+        schema.check_reserved_names()?;
         Ok(schema)
+    }
+
+    fn check_reserved_names(&self) -> Result<()> {
+        let is_next = |name: &str| {
+            let origin = name.strip_prefix("next_").and_then(|rest| self.field(rest));
+            origin.is_some_and(|field| field.linked)
+        };
+        let clash = self
+            .fields
+            .iter()
+            .find(|field| RESERVED.contains(&field.name.as_str()) || is_next(&field.name));
+        clash.map_or(Ok(()), |field| {
+            let name = &field.name;
+            Err(Error::Schema(format!(
+                "field name {name:?} is reserved for what a sampler adds; choose another"
+            )))
+        })
     }
 
     fn check_scalar(&self, name: &str, dtype: Dtype, is_required: bool) -> Result<()> {
@@ -262,12 +290,6 @@ fn check_field(field: &Field) -> Result<()> {
     {
         return Err(Error::Schema(format!(
             "field name {name:?} isn't an ASCII identifier of 1 to 64 characters"
-        )));
-    }
-    // These names are those of sampled columns.
-    if name.starts_with("next_") || name == "n_step_reward" || name == "discount" {
-        return Err(Error::Schema(format!(
-            "field name {name:?} is reserved for what a sampler adds"
         )));
     }
     if field.shape.len() > MAX_DIMENSIONS {

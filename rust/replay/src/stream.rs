@@ -6,25 +6,22 @@
 
 use crate::checksum::BlockSeed;
 use crate::error::{Error, Result};
-use crate::layout::{FIELDS, LINKED_CHECKSUM};
+use crate::layout::{ENTRY_LEAST_STEP, FIELDS, KeyOffsets, LINKED_CHECKSUM, RowLayout};
 use crate::ring::{Liveness, Ring};
 use crate::storage::Storage;
 use crate::sync::Ordering;
 use crate::word::{BlockLink, BlockWord, Mark};
 
-/// A transition in the byte layout of a row. Each slice covers its whole part, padding included (zeros).
-#[derive(Clone, Copy, Debug)]
-pub struct RowImage<'a> {
-    /// The linked fields, from [`FIELDS`] to the layout's `linked_end`.
-    pub linked: &'a [u8],
-    /// The unlinked fields, from `linked_end` to `end`.
-    pub rest: &'a [u8],
-    /// The next values, laid out as `linked`.
-    pub next: &'a [u8],
-    /// The episode.
-    pub episode_id: u64,
-    /// Whether the episode ends with this row.
-    pub is_done: bool,
+/// A transition on its way into a row. Targets cover their whole part of the row; padding in them is zero and stays so.
+pub trait RowSource {
+    /// Copies the linked fields.
+    fn copy_linked(&self, layout: &RowLayout, target: &mut [u8]);
+    /// Copies the other fields.
+    fn copy_rest(&self, layout: &RowLayout, target: &mut [u8]);
+    /// Copies the next values, laid out as the linked fields.
+    fn copy_next(&self, layout: &RowLayout, target: &mut [u8]);
+    /// Whether the linked fields are bit for bit these.
+    fn linked_is(&self, layout: &RowLayout, image: &[u8]) -> bool;
 }
 
 /// Where a stream's next row goes.
@@ -38,9 +35,65 @@ pub struct StreamPlace {
     pub place: u16,
 }
 
+/// Private memory in which a row is put together, so that its checksum is that of the bytes stored, whatever another
+/// thread does to the caller's arrays meanwhile.
+#[derive(Debug)]
+pub struct Staging {
+    linked: Vec<u8>,
+    rest: Vec<u8>,
+}
+
+impl Staging {
+    /// Staging for rows of that layout.
+    pub fn new(layout: &RowLayout) -> Self {
+        Self {
+            linked: vec![0; layout.linked_end - FIELDS],
+            rest: vec![0; layout.end - layout.linked_end],
+        }
+    }
+}
+
+/// What the protocol reads from a row's unlinked fields.
+#[derive(Clone, Copy, Debug)]
+struct RowFacts {
+    episode_id: u64,
+    step_id: u64,
+    is_done: bool,
+    is_barred: bool,
+}
+
+impl RowFacts {
+    #[inline]
+    fn read(layout: &RowLayout, rest: &[u8]) -> Self {
+        let KeyOffsets {
+            terminated,
+            truncated,
+            episode_id,
+            step_id,
+            quarantined,
+            ..
+        } = layout.key;
+        let number = |offset: usize| {
+            let start = offset - layout.linked_end;
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&rest[start..start + 8]);
+            u64::from_ne_bytes(bytes)
+        };
+        let is_set = |offset: usize| rest[offset - layout.linked_end] != 0;
+        Self {
+            episode_id: number(episode_id),
+            step_id: number(step_id),
+            is_done: is_set(terminated) || is_set(truncated),
+            is_barred: quarantined.is_some_and(is_set),
+        }
+    }
+}
+
 /// What a stream knows of its last row.
 #[derive(Clone, Debug, Default)]
 struct Tail {
+    /// There was a last row.
+    is_known: bool,
     /// Place `count` holds the last row's next values, and no mark yet.
     is_pending: bool,
     is_done: bool,
@@ -57,8 +110,10 @@ pub struct Stream {
     reserved: Option<BlockLink>,
     word: BlockWord,
     seed: BlockSeed,
+    least_step: u64,
+    /// What `reserve` decided where the decision tells how many places the row needs.
+    is_continuing: Option<bool>,
     tail: Tail,
-    scratch: Vec<u8>,
 }
 
 impl Stream {
@@ -71,8 +126,9 @@ impl Stream {
             reserved: None,
             word: BlockWord::default(),
             seed: BlockSeed::default(),
+            least_step: u64::MAX,
+            is_continuing: None,
             tail: Tail::default(),
-            scratch: Vec::new(),
         }
     }
 
@@ -91,21 +147,18 @@ impl Stream {
     }
 
     /// Whether a row goes on where the last one ended, bit for bit.
-    fn continues(&self, row: &RowImage<'_>) -> bool {
+    fn continues(&self, layout: &RowLayout, row: &impl RowSource, facts: RowFacts) -> bool {
         let tail = &self.tail;
         tail.is_pending
             && !tail.is_done
-            && tail.episode_id == row.episode_id
-            && tail.next == row.linked
+            && tail.episode_id == facts.episode_id
+            && row.linked_is(layout, &tail.next)
     }
 
-    fn needs_final(&self, row: &RowImage<'_>) -> bool {
-        self.tail.is_pending && !self.continues(row)
-    }
-
-    fn has_room<S: Storage>(&self, ring: &Ring<S>, row: &RowImage<'_>) -> bool {
-        let place = u32::from(self.word.count) + u32::from(self.needs_final(row));
-        self.block.is_some() && place < ring.geometry().block_rows
+    /// Whether the row fits into the block, behind a final if it doesn't continue the episode.
+    fn has_room(&self, block_rows: u32, is_continuing: bool) -> bool {
+        let finals = u32::from(self.tail.is_pending && !is_continuing);
+        self.block.is_some() && u32::from(self.word.count) + finals < block_rows
     }
 
     /// Makes sure that [`Stream::commit`] finds a place for the row. Publishes nothing.
@@ -113,29 +166,51 @@ impl Stream {
     /// # Errors
     ///
     /// As [`Ring::claim`]; [`Error::LostBlock`] if another process took the block.
+    #[inline]
     pub fn reserve<S: Storage>(
         &mut self,
         ring: &Ring<S>,
-        row: &RowImage<'_>,
+        row: &impl RowSource,
+        staging: &mut Staging,
         liveness: &impl Liveness,
     ) -> Result<()> {
-        if let Some(block) = self.block
-            && ring.word(block.block) != self.word
-        {
-            self.block = None;
-            self.tail = Tail::default();
-            return Err(Error::LostBlock { block: block.block });
+        self.is_continuing = None;
+        if let Some(block) = self.block {
+            if ring.word(block.block) != self.word {
+                self.block = None;
+                self.tail = Tail::default();
+                return Err(Error::LostBlock { block: block.block });
+            }
+            // Room for a final and a row: whether the episode continues needn't be known yet.
+            if u32::from(self.word.count) + 1 < ring.geometry().block_rows {
+                return Ok(());
+            }
         }
-        if self.reserved.is_none() && !self.has_room(ring, row) {
+        self.reserve_at_end(ring, row, staging, liveness)
+    }
+
+    #[cold]
+    fn reserve_at_end<S: Storage>(
+        &mut self,
+        ring: &Ring<S>,
+        row: &impl RowSource,
+        staging: &mut Staging,
+        liveness: &impl Liveness,
+    ) -> Result<()> {
+        let layout = ring.row();
+        row.copy_rest(layout, &mut staging.rest);
+        let is_continuing = self.continues(layout, row, RowFacts::read(layout, &staging.rest));
+        self.is_continuing = Some(is_continuing);
+        if self.reserved.is_none() && !self.has_room(ring.geometry().block_rows, is_continuing) {
             self.reserved = Some(ring.claim(self.owner, self.id, liveness)?);
         }
-        self.prefetch(ring);
         Ok(())
     }
 
     /// Fetches the lines that `commit` will write: the rows of many streams lie far apart, and waiting for them one
     /// after another is most of an append's time.
-    fn prefetch<S: Storage>(&self, ring: &Ring<S>) {
+    #[inline]
+    pub fn prefetch<S: Storage>(&self, ring: &Ring<S>) {
         let (block, place) = match (self.reserved, self.block) {
             (Some(fresh), _) => (fresh.block, 0),
             (None, Some(block)) => (block.block, u32::from(self.word.count)),
@@ -143,18 +218,31 @@ impl Stream {
         };
         let layout = ring.row();
         let offset = ring.geometry().row_offset(layout, block, place);
+        // The mark, then everything from the unlinked fields to the end of the next row's linked ones.
+        ring.storage().prefetch(offset, 8);
         ring.storage()
-            .prefetch(offset, (layout.stride + layout.linked_end).min(1536));
+            .prefetch(offset + layout.linked_end, layout.stride.min(1536));
     }
 
     /// Writes and publishes a row for which [`Stream::reserve`] has just succeeded.
-    pub fn commit<S: Storage>(&mut self, ring: &Ring<S>, row: &RowImage<'_>) {
-        let continues = self.continues(row);
-        let mut has_linked = continues;
-        if !self.has_room(ring, row) {
-            self.turn_page(ring, row);
+    #[inline]
+    pub fn commit<S: Storage>(
+        &mut self,
+        ring: &Ring<S>,
+        row: &impl RowSource,
+        staging: &mut Staging,
+    ) {
+        let layout = ring.row();
+        let block_rows = ring.geometry().block_rows;
+        row.copy_rest(layout, &mut staging.rest);
+        let facts = RowFacts::read(layout, &staging.rest);
+        let decided = self.is_continuing.take();
+        let is_continuing = decided.unwrap_or_else(|| self.continues(layout, row, facts));
+        let mut has_linked = is_continuing;
+        if !self.has_room(block_rows, is_continuing) {
+            self.turn_page(ring, is_continuing);
             has_linked = false;
-        } else if self.tail.is_pending && !continues {
+        } else if self.tail.is_pending && !is_continuing {
             self.publish_final(ring);
         }
         let Some(BlockLink { block, .. }) = self.block else {
@@ -162,50 +250,63 @@ impl Stream {
         };
         let place = u32::from(self.word.count);
         if !has_linked {
-            self.write_linked(ring, block, place, row.linked);
+            row.copy_linked(layout, &mut staging.linked);
+            write_linked(ring, self.seed, block, place, &staging.linked);
         }
-        let layout = ring.row();
         let offset = ring.geometry().row_offset(layout, block, place);
-        ring.storage().write(offset + layout.linked_end, row.rest);
-        store_mark(
-            ring,
-            block,
-            place,
-            Mark {
-                checksum: self.seed.rest(place, row.rest),
-                flags: Mark::ROW,
-            },
-        );
-        self.write_linked(ring, block, place + 1, row.next);
-        let closes_here = row.is_done && place + 1 < ring.geometry().block_rows;
+        ring.storage()
+            .write(offset + layout.linked_end, &staging.rest);
+        let checksum = self.seed.rest(place, &staging.rest);
+        // A row behind a gap within its episode is a chain's first, not the episode's.
+        let tail = &self.tail;
+        let is_gap = tail.is_known && !tail.is_done && tail.episode_id == facts.episode_id;
+        let flags = Mark::ROW
+            | if is_continuing || is_gap {
+                0
+            } else {
+                Mark::START
+            };
+        store_mark(ring, block, place, Mark { checksum, flags });
+        self.tail.next.resize(layout.linked_end - FIELDS, 0);
+        row.copy_next(layout, &mut self.tail.next);
+        write_linked(ring, self.seed, block, place + 1, &self.tail.next);
+        self.publish(ring, block, facts);
+    }
+
+    /// Counts the row that was just written, and a final behind it where the episode ends in mid-block.
+    #[inline]
+    fn publish<S: Storage>(&mut self, ring: &Ring<S>, block: u32, facts: RowFacts) {
+        let place = u32::from(self.word.count);
+        let closes_here = facts.is_done && place + 1 < ring.geometry().block_rows;
         if closes_here {
             self.mark_final(ring, block, place + 1);
+        }
+        if facts.step_id < self.least_step {
+            self.least_step = facts.step_id;
+            ring.entry(block, ENTRY_LEAST_STEP)
+                .store(facts.step_id, Ordering::Relaxed);
+        }
+        if facts.is_barred {
+            ring.count_barred(block);
         }
         self.word.count += 1 + u16::from(closes_here);
         self.word.finals += u16::from(closes_here);
         ring.store_word(block, self.word);
-        self.remember(ring, row, !closes_here);
-    }
-
-    fn remember<S: Storage>(&mut self, ring: &Ring<S>, row: &RowImage<'_>, is_pending: bool) {
-        self.tail.is_pending = is_pending;
-        self.tail.is_done = row.is_done;
-        self.tail.episode_id = row.episode_id;
-        if row.is_done {
-            if u32::from(self.word.count) == ring.geometry().block_rows {
-                self.leave(ring);
-            }
-        } else {
-            self.tail.next.clear();
-            self.tail.next.extend_from_slice(row.next);
+        self.tail.is_known = true;
+        self.tail.is_pending = !closes_here;
+        self.tail.is_done = facts.is_done;
+        self.tail.episode_id = facts.episode_id;
+        if facts.is_done && u32::from(self.word.count) == ring.geometry().block_rows {
+            self.leave(ring);
         }
     }
 
     /// Goes on in the reserved block; links it if the row continues the episode.
-    fn turn_page<S: Storage>(&mut self, ring: &Ring<S>, row: &RowImage<'_>) {
+    #[cold]
+    fn turn_page<S: Storage>(&mut self, ring: &Ring<S>, is_continuing: bool) {
         let fresh = self.reserved.take();
         if let Some(old) = self.block {
-            if self.continues(row) {
+            if is_continuing {
                 if let Some(fresh) = fresh {
                     ring.link(old.block, fresh);
                 }
@@ -227,6 +328,7 @@ impl Stream {
                     count: 0,
                 },
             );
+            self.least_step = u64::MAX;
         }
     }
 
@@ -234,6 +336,9 @@ impl Stream {
         self.block = Some(block);
         self.word = word;
         self.seed = ring.seed(block.block, block.generation);
+        self.least_step = ring
+            .entry(block.block, ENTRY_LEAST_STEP)
+            .load(Ordering::Relaxed);
     }
 
     fn leave<S: Storage>(&mut self, ring: &Ring<S>) {
@@ -263,16 +368,6 @@ impl Stream {
             ring.store_word(block, self.word);
         }
         self.tail.is_pending = false;
-    }
-
-    fn write_linked<S: Storage>(&mut self, ring: &Ring<S>, block: u32, place: u32, linked: &[u8]) {
-        let checksum = u64::from(self.seed.linked(place, linked));
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&checksum.to_le_bytes());
-        self.scratch.extend_from_slice(linked);
-        let offset = ring.geometry().row_offset(ring.row(), block, place);
-        ring.storage()
-            .write(offset + LINKED_CHECKSUM, &self.scratch);
     }
 
     /// Gives the stream's blocks back; what is published stays. A later stream of the same number can go on there.
@@ -317,6 +412,23 @@ impl Stream {
     }
 }
 
+/// Writes a place's linked fields and their checksum.
+#[inline]
+fn write_linked<S: Storage>(
+    ring: &Ring<S>,
+    seed: BlockSeed,
+    block: u32,
+    place: u32,
+    linked: &[u8],
+) {
+    let offset = ring.geometry().row_offset(ring.row(), block, place);
+    ring.storage().write(offset + FIELDS, linked);
+    ring.storage()
+        .data_word(offset + LINKED_CHECKSUM)
+        .store(u64::from(seed.linked(place, linked)), Ordering::Relaxed);
+}
+
+#[inline]
 fn store_mark<S: Storage>(ring: &Ring<S>, block: u32, place: u32, mark: Mark) {
     let offset = ring.geometry().row_offset(ring.row(), block, place);
     ring.storage()
@@ -343,6 +455,7 @@ fn read_tail<S: Storage>(ring: &Ring<S>, link: BlockLink, word: BlockWord) -> Op
         .seed(link.block, link.generation)
         .linked(last + 1, &values);
     (stored == u64::from(expected)).then(|| Tail {
+        is_known: true,
         is_pending: true,
         is_done: ring.is_done(link.block, last, mark),
         episode_id: u64::from_ne_bytes(ring.read_number(link.block, last, layout.key.episode_id)),

@@ -83,7 +83,7 @@ word! {
     u8, reg_byte, "mov {value}, [{source}]", "mov [{target}], {value}"
 }
 
-/// The vector loop: 64 bytes a turn, then 16, then single bytes.
+/// The vector loop: 64 bytes a turn, then 16, then what is left, by its bits.
 ///
 /// # Safety
 ///
@@ -120,20 +120,36 @@ unsafe fn copy_long(source: *const u8, target: *mut u8, length: usize) {
             "sub {length}, 16",
             "jae 4b",
             "5:",
-            "add {length}, 16",
-            "jz 7f",
+            "test {length:l}, 8",
+            "jz 6f",
+            "mov {word}, [{source}]",
+            "mov [{target}], {word}",
+            "add {source}, 8",
+            "add {target}, 8",
             "6:",
-            "mov {byte}, [{source}]",
-            "mov [{target}], {byte}",
-            "inc {source}",
-            "inc {target}",
-            "dec {length}",
-            "jnz 6b",
+            "test {length:l}, 4",
+            "jz 7f",
+            "mov {word:e}, [{source}]",
+            "mov [{target}], {word:e}",
+            "add {source}, 4",
+            "add {target}, 4",
             "7:",
+            "test {length:l}, 2",
+            "jz 8f",
+            "movzx {word:e}, word ptr [{source}]",
+            "mov [{target}], {word:x}",
+            "add {source}, 2",
+            "add {target}, 2",
+            "8:",
+            "test {length:l}, 1",
+            "jz 9f",
+            "movzx {word:e}, byte ptr [{source}]",
+            "mov [{target}], {word:l}",
+            "9:",
             source = inout(reg) source => _,
             target = inout(reg) target => _,
             length = inout(reg) length => _,
-            byte = out(reg_byte) _,
+            word = out(reg) _,
             a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
             options(nostack),
         );
@@ -181,12 +197,15 @@ unsafe fn copy_word<T>(source: *const u8, target: *mut u8) {
 #[inline]
 pub fn prefetch(start: *const u8, length: usize) {
     #[cfg(target_arch = "x86_64")]
-    for offset in (0..length).step_by(64) {
-        // SAFETY: a prefetch is a hint; it can't fault on any address.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                start.wrapping_add(offset).cast(),
-            );
+    {
+        let end = start.wrapping_add(length);
+        let mut line = start;
+        while line < end {
+            // SAFETY: a prefetch is a hint; it can't fault on any address.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
+            }
+            line = line.wrapping_add(64);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

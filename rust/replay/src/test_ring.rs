@@ -1,10 +1,12 @@
 //! A tiny ring on the heap for tests: one-number observations, every row tells which one it is.
 
-use crate::gather::{Columns, Filter, Gather, Horizon, Position};
+use crate::column::Column;
+use crate::gather::{Columns, Extras, Filter, Gather, Horizon, Position};
 use crate::layout::{FIELDS, Geometry, RowLayout};
 use crate::ring::{Liveness, Ring};
 use crate::schema::{Dtype, Field, Schema};
 use crate::storage::heap::HeapStorage;
+use crate::stream::{RowSource, Staging, Stream};
 
 /// Everybody lives.
 pub struct Immortal;
@@ -53,8 +55,7 @@ pub struct TestRow {
 }
 
 impl TestRow {
-    /// The row's bytes: unlinked part (the linked one and the next values are the numbers themselves).
-    pub fn rest(&self, layout: &RowLayout) -> Vec<u8> {
+    fn rest(&self, layout: &RowLayout) -> Vec<u8> {
         let mut bytes = vec![0; layout.end];
         let mut put = |field: usize, value: &[u8]| {
             bytes[layout.spans[field].offset..][..value.len()].copy_from_slice(value);
@@ -66,6 +67,33 @@ impl TestRow {
         put(5, &self.step_id.to_ne_bytes());
         bytes.split_off(layout.linked_end.max(FIELDS))
     }
+}
+
+impl RowSource for TestRow {
+    fn copy_linked(&self, _layout: &RowLayout, target: &mut [u8]) {
+        target.copy_from_slice(&self.obs.to_ne_bytes());
+    }
+
+    fn copy_rest(&self, layout: &RowLayout, target: &mut [u8]) {
+        target.copy_from_slice(&self.rest(layout));
+    }
+
+    fn copy_next(&self, _layout: &RowLayout, target: &mut [u8]) {
+        target.copy_from_slice(&self.next_obs.to_ne_bytes());
+    }
+
+    fn linked_is(&self, _layout: &RowLayout, image: &[u8]) -> bool {
+        image == self.obs.to_ne_bytes()
+    }
+}
+
+/// Appends a row to a stream.
+pub fn append(ring: &HeapRing, stream: &mut Stream, row: &TestRow) {
+    let mut staging = Staging::new(ring.row());
+    stream
+        .reserve(ring, row, &mut staging, &Immortal)
+        .expect("a free block");
+    stream.commit(ring, row, &mut staging);
 }
 
 /// One row with its return, as a sampler would give it.
@@ -87,15 +115,17 @@ pub fn read(ring: &HeapRing, at: Position, horizon: Horizon, filter: Filter) -> 
         vec![0; 8],
     ];
     let (mut next, mut reward, mut discount) = ([0; 8], [0; 4], [0; 4]);
-    let mut columns = Columns {
-        fields: fields.iter_mut().map(Vec::as_mut_slice).collect(),
-        next: vec![&mut next],
-        n_step_reward: &mut reward,
-        discount: &mut discount,
-    };
-    if !Gather::new(horizon).row(ring, at, filter, &mut columns, 0) {
-        return None;
-    }
+    let mut columns = Columns::new(
+        ring.row(),
+        fields
+            .iter_mut()
+            .map(|field| Column::new(field.as_mut_slice()))
+            .collect(),
+        vec![Column::new(&mut next)],
+        [Column::new(&mut reward), Column::new(&mut discount)],
+        Extras::default(),
+    );
+    Gather::new(horizon).row(ring, at, filter, &mut columns, 0)?;
     let number =
         |field: usize| u64::from_ne_bytes(fields[field].clone().try_into().expect("8 bytes"));
     Some(Sampled {

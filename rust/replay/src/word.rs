@@ -76,6 +76,9 @@ impl Mark {
     /// The row must not be sampled: read `quarantined` as true.
     pub const QUARANTINED: u16 = 8;
 
+    /// The row is an episode's first.
+    pub const START: u16 = 16;
+
     /// Reads a mark word; `None` if flags and complement disagree.
     pub fn unpack(bits: u64) -> Option<Self> {
         let flags = (bits >> 32) as u16;
@@ -86,9 +89,14 @@ impl Mark {
         })
     }
 
+    /// The upper half of a mark word: the flags and their complement.
+    pub const fn flag_bits(flags: u16) -> u32 {
+        (!flags as u32) << 16 | flags as u32
+    }
+
     /// The mark word.
     pub fn pack(self) -> u64 {
-        u64::from(!self.flags) << 48 | u64::from(self.flags) << 32 | u64::from(self.checksum)
+        u64::from(Self::flag_bits(self.flags)) << 32 | u64::from(self.checksum)
     }
 
     /// Whether the place holds a transition.
@@ -103,7 +111,7 @@ impl Mark {
 }
 
 /// A reference to one use of a block: its index and generation, in one word; 0 = none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlockLink {
     /// Index of the block.
     pub block: u32,

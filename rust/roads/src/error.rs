@@ -56,7 +56,7 @@ pub enum Error {
         /// The kind of thing.
         what: &'static str,
         /// The identifier.
-        id: i64,
+        id: String,
     },
     /// Something refers to a road, junction or lane that does not exist.
     #[error("{context} refers to {what} {id}, which does not exist")]
@@ -66,7 +66,7 @@ pub enum Error {
         /// The kind of thing referred to.
         what: &'static str,
         /// The identifier that leads nowhere.
-        id: i64,
+        id: String,
     },
     /// The map is readable but has no lane of type `driving`.
     #[error("the map has no driving lane; nothing can drive on it")]

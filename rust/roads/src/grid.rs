@@ -1,5 +1,7 @@
 //! The nearest lane: a uniform grid of points of the driving lanes.
 
+use std::collections::BTreeMap;
+
 use crate::bake::Baked;
 use crate::lane::{LaneIndex, LaneKind, LanePoint};
 use crate::map::RoadMap;
@@ -11,8 +13,13 @@ const MAX_CELLS: f32 = 4_000_000.0;
 const KEY_STEP_M: f32 = 2.0;
 /// A lane may be nearer than its nearest key point by this much: half a step and some bend.
 const KEY_SLACK_M: f32 = 1.25;
+/// And nearer or farther than the circle through that key point by this much: where curvature
+/// changes between two keys.
+const CIRCLE_SLACK_M: f32 = 0.3;
 /// Within this distance a lane of the right heading wins over a nearer one of the wrong one.
 const HEADING_REACH_M: f32 = 10.0;
+/// A lane reaches this far from its centre at most, near enough.
+const WIDE_HALF_LANE_M: f32 = 4.0;
 /// Lanes that compete for one place; a point has rarely more than a few beside it.
 const MAX_CANDIDATES: usize = 32;
 
@@ -24,7 +31,25 @@ struct Key {
     cos: f32,
     sin: f32,
     s: f32,
+    curvature: f32,
     lane: LaneIndex,
+    /// The lane begins or ends here.
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    First,
+    Inner,
+    Last,
+}
+
+/// A part of a lane.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stretch {
+    pub lane: LaneIndex,
+    pub from_m: f32,
+    pub to_m: f32,
 }
 
 /// Key points sorted by cell, with the start of each cell.
@@ -38,9 +63,18 @@ pub(crate) struct Grid {
     keys: Vec<Key>,
 }
 
+/// A lane with its nearest key so far.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    distance: f32,
+    /// Position of the key in the grid.
+    key: u32,
+    lane: LaneIndex,
+}
+
 /// The best key of each lane met so far.
 struct Candidates {
-    entries: [(f32, f32, LaneIndex); MAX_CANDIDATES],
+    entries: [Candidate; MAX_CANDIDATES],
     count: usize,
     nearest: f32,
     /// A lane whose nearest key is farther can't be the nearest lane; squared.
@@ -50,7 +84,11 @@ struct Candidates {
 impl Candidates {
     fn new() -> Self {
         Self {
-            entries: [(0.0, 0.0, 0); MAX_CANDIDATES],
+            entries: [Candidate {
+                distance: 0.0,
+                key: 0,
+                lane: 0,
+            }; MAX_CANDIDATES],
             count: 0,
             nearest: f32::INFINITY,
             reach_squared: f32::INFINITY,
@@ -58,7 +96,7 @@ impl Candidates {
     }
 
     /// Keeps the smaller distance of a lane; a full list forgets its farthest lane.
-    fn offer(&mut self, squared: f32, s: f32, lane: LaneIndex) {
+    fn offer(&mut self, squared: f32, key: u32, lane: LaneIndex) {
         if squared > self.reach_squared {
             return;
         }
@@ -67,18 +105,25 @@ impl Candidates {
             self.nearest = distance;
             self.reach_squared = (distance + KEY_SLACK_M) * (distance + KEY_SLACK_M);
         }
+        let candidate = Candidate {
+            distance,
+            key,
+            lane,
+        };
         let entries = &mut self.entries[..self.count];
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.2 == lane) {
-            if distance < entry.0 {
-                *entry = (distance, s, lane);
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.lane == lane) {
+            if distance < entry.distance {
+                *entry = candidate;
             }
         } else if self.count < MAX_CANDIDATES {
-            self.entries[self.count] = (distance, s, lane);
+            self.entries[self.count] = candidate;
             self.count += 1;
-        } else if let Some(farthest) = entries.iter_mut().max_by(|a, b| a.0.total_cmp(&b.0))
-            && distance < farthest.0
+        } else if let Some(farthest) = entries
+            .iter_mut()
+            .max_by(|a, b| a.distance.total_cmp(&b.distance))
+            && distance < farthest.distance
         {
-            *farthest = (distance, s, lane);
+            *farthest = candidate;
         }
     }
 }
@@ -156,7 +201,7 @@ impl Grid {
         let reach = HEADING_REACH_M + KEY_SLACK_M;
         let mut is_headed_met = false;
         for ring in 0..=self.columns.max(self.rows) {
-            self.visit_ring(home, ring, |key| {
+            self.visit_ring(home, ring, |at, key| {
                 let squared = key.squared_distance(point);
                 let is_headed = key.is_headed(direction);
                 if is_headed && !is_headed_met && squared < reach * reach {
@@ -164,7 +209,7 @@ impl Grid {
                     candidates = Candidates::new();
                 }
                 if is_headed || !is_headed_met {
-                    candidates.offer(squared, key.s, key.lane);
+                    candidates.offer(squared, at, key.lane);
                 }
             });
             let seen_m = ring as f32 * self.cell;
@@ -173,12 +218,35 @@ impl Grid {
                 break;
             }
         }
-        best(map, point, &candidates)
+        self.best(map, point, &candidates)
+    }
+
+    /// The parts of driving lanes that may come within a radius of a place, ascending by lane.
+    pub fn near(&self, x: f32, y: f32, radius: f32) -> Vec<Stretch> {
+        let reach = radius + KEY_STEP_M + WIDE_HALF_LANE_M;
+        let (left, top) = self.cell_of(x - reach, y - reach);
+        let (right, bottom) = self.cell_of(x + reach, y + reach);
+        let mut stretches: BTreeMap<LaneIndex, Stretch> = BTreeMap::new();
+        for row in top..=bottom {
+            self.visit_row(row, left, right, &mut |_, key: &Key| {
+                let (dx, dy) = (key.x - x, key.y - y);
+                if dx * dx + dy * dy <= reach * reach {
+                    let (from_m, to_m) = (key.s - KEY_STEP_M, key.s + KEY_STEP_M);
+                    let lane = key.lane;
+                    let stretch = stretches
+                        .entry(lane)
+                        .or_insert(Stretch { lane, from_m, to_m });
+                    stretch.from_m = stretch.from_m.min(from_m);
+                    stretch.to_m = stretch.to_m.max(to_m);
+                }
+            });
+        }
+        stretches.into_values().collect()
     }
 
     /// Calls for each key whose cell is `ring` cells away from `home`; ring 0 covers ring 1 too,
     /// because a point beside a road always needs both and whole rows are contiguous.
-    fn visit_ring(&self, home: (i32, i32), ring: i32, mut visit: impl FnMut(&Key)) {
+    fn visit_ring(&self, home: (i32, i32), ring: i32, mut visit: impl FnMut(u32, &Key)) {
         let reach = ring.max(1);
         if ring == 1 {
             return;
@@ -194,12 +262,49 @@ impl Grid {
         }
     }
 
-    fn visit_row(&self, row: i32, from: i32, to: i32, visit: &mut impl FnMut(&Key)) {
+    /// Projects onto every lane that may be the nearest, and takes the nearest.
+    ///
+    /// Lanes that start together, as before the turns of a junction, have keys at one distance;
+    /// the circle through the key tells most of them apart without a projection.
+    fn best(&self, map: &RoadMap, point: [f32; 3], candidates: &Candidates) -> Option<LanePoint> {
+        let reach = candidates.nearest + KEY_SLACK_M;
+        let near = candidates.entries[..candidates.count]
+            .iter()
+            .filter(|candidate| candidate.distance <= reach);
+        let mut least = f32::INFINITY;
+        let mut estimates = [0.0; MAX_CANDIDATES];
+        for (candidate, estimate) in near.clone().zip(&mut estimates) {
+            *estimate = self.keys[candidate.key as usize].circle_distance(point);
+            least = least.min(*estimate);
+        }
+        let mut best: Option<(f32, LanePoint)> = None;
+        for (candidate, estimate) in near.zip(estimates) {
+            if estimate > least + 2.0 * CIRCLE_SLACK_M {
+                continue;
+            }
+            let (lane, s) = (candidate.lane, self.keys[candidate.key as usize].s);
+            let place = map.project(lane, point[0], point[1], s);
+            let pose = map.sample(lane, place.s_m).pose;
+            let (dx, dy, dz) = (point[0] - pose.x, point[1] - pose.y, point[2] - pose.z);
+            let squared = dx * dx + dy * dy + dz * dz;
+            let is_nearer = best.is_none_or(|(least, chosen)| {
+                squared < least || (squared == least && lane < chosen.lane)
+            });
+            if is_nearer {
+                best = Some((squared, place));
+            }
+        }
+        best.map(|(_, place)| place)
+    }
+
+    fn visit_row(&self, row: i32, from: i32, to: i32, visit: &mut impl FnMut(u32, &Key)) {
         let (from, to) = (from.max(0), to.min(self.columns - 1));
         if from <= to {
             let start = self.starts[self.index((from, row))] as usize;
             let end = self.starts[self.index((to, row)) + 1] as usize;
-            self.keys[start..end].iter().for_each(visit);
+            for (at, key) in (start as u32..).zip(&self.keys[start..end]) {
+                visit(at, key);
+            }
         }
     }
 }
@@ -208,6 +313,25 @@ impl Key {
     fn squared_distance(&self, point: [f32; 3]) -> f32 {
         let (dx, dy, dz) = (point[0] - self.x, point[1] - self.y, point[2] - self.z);
         dx * dx + dy * dy + dz * dz
+    }
+
+    /// Distance to the circle (or line) that the lane follows at this key; behind a lane's end,
+    /// to the end.
+    fn circle_distance(&self, point: [f32; 3]) -> f32 {
+        let (dx, dy, dz) = (point[0] - self.x, point[1] - self.y, point[2] - self.z);
+        let ahead = dx * self.cos + dy * self.sin;
+        let is_beyond =
+            (self.end == End::First && ahead < 0.0) || (self.end == End::Last && ahead > 0.0);
+        let squared = dx * dx + dy * dy;
+        if is_beyond {
+            return (squared + dz * dz).sqrt();
+        }
+        let right = dy * self.cos - dx * self.sin;
+        // The exact signed distance, in a form that holds for a line too.
+        let k = self.curvature;
+        let root = (1.0 - 2.0 * k * right + k * k * squared).max(0.0).sqrt();
+        let aside = (2.0 * right - k * squared) / (1.0 + root);
+        (aside * aside + dz * dz).sqrt()
     }
 
     fn is_headed(&self, direction: Option<(f32, f32)>) -> bool {
@@ -236,31 +360,15 @@ fn keys(baked: &Baked) -> Vec<Key> {
                 cos: sample.cos,
                 sin: sample.sin,
                 s: sample.s,
+                curvature: sample.curvature,
                 lane,
+                end: match at {
+                    0 => End::First,
+                    _ if at + 1 == samples.len() => End::Last,
+                    _ => End::Inner,
+                },
             });
         }
     }
     keys
-}
-
-/// Projects onto every lane that may be the nearest, and takes the nearest.
-fn best(map: &RoadMap, point: [f32; 3], candidates: &Candidates) -> Option<LanePoint> {
-    let reach = candidates.nearest + KEY_SLACK_M;
-    let mut best: Option<(f32, LanePoint)> = None;
-    for (distance, s, lane) in &candidates.entries[..candidates.count] {
-        if *distance > reach {
-            continue;
-        }
-        let place = map.project(*lane, point[0], point[1], *s);
-        let pose = map.sample(*lane, place.s_m).pose;
-        let (dx, dy, dz) = (point[0] - pose.x, point[1] - pose.y, point[2] - pose.z);
-        let squared = dx * dx + dy * dy + dz * dz;
-        let is_nearer = best.is_none_or(|(least, chosen)| {
-            squared < least || (squared == least && *lane < chosen.lane)
-        });
-        if is_nearer {
-            best = Some((squared, place));
-        }
-    }
-    best.map(|(_, place)| place)
 }

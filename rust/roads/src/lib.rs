@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod bake;
+mod doctor;
 mod error;
 mod geometry;
 mod grid;
@@ -47,10 +48,23 @@ mod map;
 mod polyline;
 mod polynomial;
 mod reader;
+mod route;
+mod rules;
+mod spawn;
 mod writer;
 
+pub use doctor::{Finding, Severity, examine};
 pub use error::Error;
 pub use lane::{Lane, LaneIndex, LaneKind, LanePoint, LaneSample, MarkKind, Markings, Pose};
 pub use map::RoadMap;
 pub use polyline::{Polyline, PolylineKind};
-pub use writer::{ElevationKnot, RoadSpec, Segment};
+pub use route::{PlannedRoute, RoadOption, RoutePiece, RoutePoint};
+pub use rules::{
+    Conflict, ConflictKind, Crossing, Crosswalk, CrosswalkIndex, Junction, JunctionIndex, Light,
+    LightGroup, LightPhase, RightOfWay, Signal, SignalIndex, SignalKind, StopLine,
+};
+pub use spawn::SpawnPoint;
+pub use writer::{
+    ElevationKnot, GridSpec, JunctionControl, JunctionSpec, LightPlan, MapKind, MapSpec, RoadSpec,
+    Segment, StreetStyle,
+};

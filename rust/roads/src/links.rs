@@ -125,7 +125,7 @@ impl Exit<'_> {
     fn through_junction(&self, road: u32, junction: u32) -> Result<Vec<LaneIndex>, Error> {
         let junction = self.model.junctions.get(&junction);
         let links = junction
-            .and_then(|links| links.get(&road))
+            .and_then(|junction| junction.links.get(&road))
             .into_iter()
             .flatten();
         let mut targets = Vec::new();
@@ -151,7 +151,7 @@ impl Exit<'_> {
     /// rule too).
     fn entry(&self, road_id: u32, lane_id: i32) -> Result<LaneIndex, Error> {
         let Some(position) = self.model.road_positions.get(&road_id).copied() else {
-            return Err(self.unknown("road", road_id.into()));
+            return Err(self.unknown("road", road_id.to_string()));
         };
         let sections = self.model.roads[position].sections.len();
         let section = if lane_id < 0 { 0 } else { sections - 1 };
@@ -159,17 +159,11 @@ impl Exit<'_> {
     }
 
     fn find(&self, position: usize, section: usize, lane_id: i32) -> Result<LaneIndex, Error> {
-        let lanes = &self.model.roads[position].sections[section];
-        let Some(place) = lanes.position(lane_id).filter(|_| lane_id != 0) else {
-            return Err(self.unknown("lane", lane_id.into()));
-        };
-        // Lane 0 is in the model but isn't baked; it stands before the negative lanes, if at all.
-        let skipped = usize::from(lane_id < 0 && lanes.position(0).is_some());
-        let first = self.baked.section_lanes[position][section];
-        Ok(first + (place - skipped) as LaneIndex)
+        let index = self.baked.lane_at(self.model, position, section, lane_id);
+        index.ok_or_else(|| self.unknown("lane", lane_id.to_string()))
     }
 
-    fn unknown(&self, what: &'static str, id: i64) -> Error {
+    fn unknown(&self, what: &'static str, id: String) -> Error {
         let road = self.model.roads[self.position].id;
         Error::UnknownReference {
             context: format!("road {road} section {} lane {}", self.number, self.lane_id),

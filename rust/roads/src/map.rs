@@ -7,6 +7,7 @@ use crate::lane::{Lane, LaneIndex, LaneKind, LanePoint, LaneSample, Markings, Po
 use crate::links;
 use crate::polyline::{self, Polyline};
 use crate::reader;
+use crate::rules::{self, Rules};
 
 /// Lanes that [`RoadMap::advance`] crosses at most, so that a ring of tiny lanes can't hold it.
 const MAX_HOPS: u32 = 100_000;
@@ -21,14 +22,15 @@ pub struct RoadMap {
     hash: u64,
     pub(crate) baked: Baked,
     grid: Grid,
+    pub(crate) rules: Rules,
 }
 
 impl RoadMap {
     /// Reads and bakes OpenDRIVE text.
     ///
     /// Every lane is sampled at steps of 0.5 m at most, finer where it curves so much that a
-    /// chord would leave it by more than 1 mm, and wherever its curvature may jump. Superelevation, objects and signals don't
-    /// take part; traffic drives on the right (lanes with negative ids run with their road),
+    /// chord would leave it by more than 1 mm, and wherever its curvature may jump. Superelevation
+    /// doesn't take part; traffic drives on the right (lanes with negative ids run with their road),
     /// which are libcarla's rules too.
     ///
     /// # Errors
@@ -48,11 +50,13 @@ impl RoadMap {
             return Err(Error::NoDrivingLane);
         }
         let grid = Grid::new(&baked);
+        let rules = rules::bake(&model, &mut baked, &grid)?;
         Ok(RoadMap {
             text: xodr.into(),
             hash: fnv1a(xodr.as_bytes()),
             baked,
             grid,
+            rules,
         })
     }
 
@@ -249,10 +253,8 @@ impl RoadMap {
         polyline::build(self, step_m)
     }
 
-    /// The samples of a lane, two at least.
-    pub(crate) fn samples(&self, lane: LaneIndex) -> &[Sample] {
-        let track = &self.baked.tracks[lane as usize];
-        &self.baked.samples[track.first as usize..][..=track.steps as usize]
+    fn samples(&self, lane: LaneIndex) -> &[Sample] {
+        self.baked.samples(lane)
     }
 
     /// The step that contains a distance; clamped to the lane, NaN gives the start.

@@ -10,8 +10,10 @@ use crate::config::WorldConfig;
 use crate::error::Error;
 use crate::info::INFO;
 use crate::observe::{ActorPose, OBSERVATION_DIM, Observation};
+use crate::raster::BirdseyeKind;
 use crate::reward::REWARD_TERMS;
 use crate::score::INFRACTIONS;
+use crate::weather::DRAWS;
 use crate::world::{Outcome, Setup, World};
 
 /// Most environments in one batch.
@@ -244,6 +246,60 @@ impl WorldBatch {
 
     fn check_mask(&self, mask: Option<&[bool]>) -> Result<(), Error> {
         mask.map_or(Ok(()), |mask| length("mask", mask.len(), self.num_envs()))
+    }
+
+    /// Draws the bird's-eye views of the environments that `mask` names (of all without one).
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::NotReset`], [`Error::RasterSize`].
+    pub fn birdseye(
+        &self,
+        kind: BirdseyeKind,
+        mask: Option<&[bool]>,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let count = self.num_envs();
+        self.check_mask(mask)?;
+        length("birdseye", out.len(), count * kind.bytes())?;
+        let mut views = Vec::with_capacity(count);
+        for (env, view) in out.chunks_exact_mut(kind.bytes()).enumerate() {
+            if mask.is_none_or(|mask| mask[env]) {
+                views.push((self.world(env)?, view));
+            }
+        }
+        let draw = |part: &mut [(&World, &mut [u8])]| -> Result<(), Error> {
+            let mut actors = Vec::new();
+            part.iter_mut()
+                .try_for_each(|(world, view)| world.birdseye(kind, &mut actors, view))
+        };
+        let share = views.len().div_ceil(self.threads).max(1);
+        if views.len() <= share {
+            return draw(&mut views);
+        }
+        thread::scope(|scope| {
+            let handles: Vec<_> = views
+                .chunks_mut(share)
+                .map(|part| scope.spawn(move || draw(part)))
+                .collect();
+            handles
+                .into_iter()
+                .try_for_each(|handle| handle.join().unwrap_or(Err(Error::Thread)))
+        })
+    }
+
+    /// Writes what was drawn for each environment, `[N, DRAWS.len()]`; rows outside the mask aren't touched.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::NotReset`].
+    pub fn draws(&self, mask: Option<&[bool]>, out: &mut [f64]) -> Result<(), Error> {
+        self.check_mask(mask)?;
+        length("draws", out.len(), self.num_envs() * DRAWS.len())?;
+        for (env, row) in out.chunks_exact_mut(DRAWS.len()).enumerate() {
+            if mask.is_none_or(|mask| mask[env]) {
+                row.copy_from_slice(&self.world(env)?.conditions().row());
+            }
+        }
+        Ok(())
     }
 
     /// Puts the episode of a snapshot into an environment. Nothing changes on error.

@@ -8,7 +8,10 @@
 use serde::{Deserialize, Serialize};
 
 mod check;
+pub(crate) use check::Check;
 mod read;
+mod weather;
+pub use weather::{WEATHER_PARAMETERS, WeatherConfig};
 
 /// Most vehicles in one world, the ego not counted.
 pub const MAX_VEHICLES: usize = 64;
@@ -27,6 +30,10 @@ pub struct WorldConfig {
     pub traffic: TrafficConfig,
     /// The ego.
     pub ego: EgoConfig,
+    /// The weather.
+    pub weather: WeatherConfig,
+    /// Names of infractions that end the episode at once; see [`INFRACTIONS`](crate::INFRACTIONS).
+    pub terminate_on: Vec<String>,
     /// One step of the simulation, seconds.
     pub simulation_step_s: f64,
     /// Simulation steps for which one action is held: decisions come at 10 Hz by default.
@@ -47,6 +54,8 @@ impl Default for WorldConfig {
             map: MapConfig::default(),
             traffic: TrafficConfig::default(),
             ego: EgoConfig::default(),
+            weather: WeatherConfig::default(),
+            terminate_on: Vec::new(),
             simulation_step_s: 0.05,
             decision_steps: 2,
             time_limit_factor: 3.0,
@@ -122,6 +131,8 @@ pub struct TrafficConfig {
     pub hard_brake_every_s: f64,
     /// Deceleration of such a braking, m/s2; it lasts 1.5 s.
     pub hard_brake_mps2: f64,
+    /// Factor on both numbers of vehicles, uniform between the two.
+    pub density: [f64; 2],
     /// Car following.
     pub idm: IdmConfig,
 }
@@ -139,6 +150,7 @@ impl Default for TrafficConfig {
             hard_brake_share: 0.0,
             hard_brake_every_s: 40.0,
             hard_brake_mps2: 5.0,
+            density: [1.0, 1.0],
             idm: IdmConfig::default(),
         }
     }
@@ -192,6 +204,12 @@ pub struct EgoConfig {
     pub start_speed_mps: [f64; 2],
     /// How it moves.
     pub dynamics: Dynamics,
+    /// Lag of the throttle, seconds, uniform between the two.
+    pub throttle_lag_s: [f64; 2],
+    /// Full brake on a dry road, m/s2, uniform between the two.
+    pub full_brake_mps2: [f64; 2],
+    /// Factor on what the steer does, uniform between the two.
+    pub steer_gain: [f64; 2],
 }
 
 impl Default for EgoConfig {
@@ -199,6 +217,9 @@ impl Default for EgoConfig {
         Self {
             start_speed_mps: [8.0, 10.0],
             dynamics: Dynamics::Powertrain,
+            throttle_lag_s: [0.2, 0.2],
+            full_brake_mps2: [11.0, 11.0],
+            steer_gain: [1.0, 1.0],
         }
     }
 }

@@ -6,6 +6,7 @@ use carla_online_roads::{LaneIndex, RoadMap, RoadSpec, Segment};
 
 use crate::config::{MapConfig, WorldConfig};
 use crate::error::Error;
+use crate::raster::RasterMap;
 use crate::rng::{Purpose, Stream};
 use crate::route::Route;
 
@@ -26,6 +27,7 @@ pub struct Course {
     pub start_station_m: f32,
     /// The route.
     pub route: Route,
+    raster: OnceLock<RasterMap>,
 }
 
 impl Course {
@@ -80,7 +82,20 @@ impl Course {
             reference,
             start_station_m,
             route,
+            raster: OnceLock::new(),
         })
+    }
+
+    /// The map painted for bird's-eye views; painted at the first call, which takes some milliseconds.
+    ///
+    /// # Errors
+    /// [`Error::RasterSize`] for a map that covers too large an area.
+    pub fn raster(&self) -> Result<&RasterMap, Error> {
+        if let Some(raster) = self.raster.get() {
+            return Ok(raster);
+        }
+        let painted = RasterMap::new(&self.map)?;
+        Ok(self.raster.get_or_init(|| painted))
     }
 
     /// The place of a lane among the lanes abreast, 0 for the leftmost.

@@ -8,7 +8,9 @@ use crate::config::Dynamics;
 use crate::geometry::wrap_angle;
 
 mod powertrain;
-pub use powertrain::{GEARS, MASS_KG};
+pub use powertrain::{
+    FULL_BRAKE_MPS2, GEARS, GRIP_MPS2, MASS_KG, THROTTLE_LAG_S, curvature_per_steer,
+};
 
 /// Distance between the axles of the MKZ 2017, metres.
 pub const WHEELBASE_M: f32 = 2.871;
@@ -102,18 +104,47 @@ impl CarState {
     }
 }
 
-/// A dynamics model with the constants of one step length.
+/// What differs between two cars of one kind; drawn for each episode.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Traits {
+    /// Lag of the throttle, seconds.
+    pub throttle_lag_s: f32,
+    /// Full brake on a dry road, m/s2.
+    pub full_brake_mps2: f32,
+    /// Factor on what the steer does.
+    pub steer_gain: f32,
+}
+
+impl Default for Traits {
+    fn default() -> Self {
+        Self {
+            throttle_lag_s: THROTTLE_LAG_S,
+            full_brake_mps2: FULL_BRAKE_MPS2,
+            steer_gain: 1.0,
+        }
+    }
+}
+
+/// Traits as used in stepping.
+#[derive(Debug, Clone, Copy)]
+struct Handling {
+    lags: powertrain::Lags,
+    full_brake_mps2: f32,
+    steer_gain: f32,
+}
+
+/// A dynamics model with the constants of one step length and one car.
 #[derive(Debug, Clone, Copy)]
 pub struct Model {
     kind: Dynamics,
     substeps: u32,
     substep_s: f32,
-    lags: powertrain::Lags,
+    handling: Handling,
 }
 
 impl Model {
-    /// A model for steps of `step_s` seconds.
-    pub fn new(kind: Dynamics, step_s: f32) -> Self {
+    /// A model of a car for steps of `step_s` seconds.
+    pub fn new(kind: Dynamics, step_s: f32, traits: &Traits) -> Self {
         // Step lengths are validated: the quotient is small and positive. The small excess keeps
         // 50 ms at two substeps whatever the rounding.
         let substeps = ((step_s / LONGEST_SUBSTEP_S) - 1e-3).ceil().max(1.0) as u32;
@@ -122,17 +153,21 @@ impl Model {
             kind,
             substeps,
             substep_s,
-            lags: powertrain::Lags::new(substep_s),
+            handling: Handling {
+                lags: powertrain::Lags::new(substep_s, traits.throttle_lag_s),
+                full_brake_mps2: traits.full_brake_mps2,
+                steer_gain: traits.steer_gain,
+            },
         }
     }
 
-    /// Moves a car by one step. `friction` scales all tyre forces; 1 is dry.
+    /// Moves a car by one step. `friction` scales all tyre forces; 1 is dry. The kinematic car ignores it and its traits.
     pub fn advance(&self, car: &mut CarState, command: Command, friction: f32) {
         let before_mps = car.speed_mps;
         for _ in 0..self.substeps {
             match self.kind {
                 Dynamics::Powertrain => {
-                    powertrain::advance(car, command, friction, self.substep_s, &self.lags);
+                    powertrain::advance(car, command, friction, self.substep_s, &self.handling);
                 }
                 Dynamics::Kinematic => kinematic(car, command, self.substep_s),
             }

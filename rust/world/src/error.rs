@@ -74,6 +74,15 @@ pub enum Error {
         /// Elements expected.
         expected: usize,
     },
+    /// A map covers too much ground, or none, to be painted.
+    #[error(
+        "a map of {:.0} m x {:.0} m can't be painted; the bird's-eye view takes up to 16 km along a side",
+        .extent_m[0], .extent_m[1]
+    )]
+    RasterSize {
+        /// Extent along x and y.
+        extent_m: [f32; 2],
+    },
     /// A batch of no or of too many environments, or no or too many threads.
     #[error("{name} is {seen}, must lie in 1..={limit}")]
     Count {

@@ -16,8 +16,10 @@ use crate::config::WorldConfig;
 use crate::course::Course;
 use crate::dynamics::HALF_EXTENTS_M;
 use crate::geometry::OrientedBox;
-use crate::reward::{Gathered, discomfort, ttc_deficit};
-use crate::score::infraction;
+use crate::reward::{
+    Gathered, SHORT_TTC_DEFICIT, SoftStep, discomforts, soft_factors, speed_error, ttc_deficit,
+};
+use crate::score::{INFRACTIONS, infraction};
 use crate::state::State;
 use crate::traffic::Slot;
 
@@ -35,6 +37,7 @@ pub struct Limits {
     blocked_after_s: f32,
     off_road_margin_m: f32,
     off_road_heading_rad: f32,
+    terminates: [bool; INFRACTIONS.len()],
 }
 
 impl Limits {
@@ -45,6 +48,7 @@ impl Limits {
             blocked_after_s: config.blocked_after_s as f32,
             off_road_margin_m: config.off_road_margin_m as f32,
             off_road_heading_rad: (config.off_road_heading_deg as f32).to_radians(),
+            terminates: INFRACTIONS.map(|name| config.terminate_on.iter().any(|end| end == name)),
         }
     }
 }
@@ -59,6 +63,9 @@ pub fn judge(state: &mut State, course: &Course, limits: &Limits, gathered: &mut
     position(state, course, limits, sample.width_m, gathered);
     lines(state, course, sample.width_m, gathered);
     motion(state, limits, limit_mps, gathered);
+    soften(state, limits, limit_mps, gathered);
+    let counts = &state.tally.counts;
+    state.ending.infraction |= (0..counts.len()).any(|at| limits.terminates[at] && counts[at] > 0);
     if state.ego.station_m >= course.route.length_m() {
         state.ending.finished = true;
         gathered.finished = true;
@@ -121,6 +128,8 @@ fn position(
         gathered.off_road = true;
     }
     gathered.off_centre += (2.0 * ego.lateral_m.abs() / width_m.max(0.1)).min(1.0);
+    gathered.lateral_offset += ego.lateral_m.abs();
+    gathered.heading_error += ego.heading_error_rad.abs();
 }
 
 /// The rank of the lane a point lies in, reckoned from a lane beside it; beyond the road's edge too.
@@ -163,7 +172,8 @@ fn motion(state: &mut State, limits: &Limits, limit_mps: f32, gathered: &mut Gat
     let (car, tally) = (&state.ego.car, &mut state.tally);
     let speed_mps = car.speed_mps;
     gathered.overspeed += (speed_mps / limit_mps - 1.0).max(0.0);
-    gathered.comfort += discomfort(car.acceleration_mps2, car.lateral_acceleration_mps2());
+    gathered.discomforts = discomforts(car.acceleration_mps2, car.lateral_acceleration_mps2());
+    gathered.comfort += gathered.discomforts.iter().sum::<f32>();
     if speed_mps > limit_mps + SPEEDING_MARGIN_MPS && !tally.is_speeding {
         tally.is_speeding = true;
         tally.counts[infraction::SPEEDING] += 1;
@@ -187,16 +197,36 @@ fn motion(state: &mut State, limits: &Limits, limit_mps: f32, gathered: &mut Gat
     }
 }
 
-/// Compares the ego with the traffic around it: time to collision and the traffic's speed.
+/// The soft factors after this step.
+fn soften(state: &mut State, limits: &Limits, limit_mps: f32, gathered: &mut Gathered) {
+    let step = SoftStep {
+        step_s: limits.step_s,
+        over_limit_mps: state.ego.car.speed_mps - limit_mps,
+        is_ttc_short: gathered.is_ttc_short,
+        discomforts: gathered.discomforts,
+        lateral_m: state.ego.lateral_m,
+        is_off_route: state.tally.is_off_route || state.tally.is_wrong_way,
+    };
+    gathered.factors = soft_factors(&mut state.tally.soft, &step);
+}
+
+/// Compares the ego with the traffic around it: time to collision, hazards, and the traffic's speed.
 pub fn compare_with_traffic(
     state: &mut State,
     ego: &Slot,
     vehicles: &[Slot],
+    limit_mps: f32,
     gathered: &mut Gathered,
 ) {
+    let mut hazard_m = f32::INFINITY;
+    gathered.is_ttc_short = false;
     if let Some(leader) = ego.leader(vehicles.iter()) {
-        gathered.ttc_deficit += ttc_deficit(ego.gap_to(leader), ego.speed_mps - leader.speed_mps);
+        hazard_m = ego.gap_to(leader);
+        let deficit = ttc_deficit(hazard_m, ego.speed_mps - leader.speed_mps);
+        gathered.ttc_deficit += deficit;
+        gathered.is_ttc_short = deficit > SHORT_TTC_DEFICIT;
     }
+    gathered.speed_error += speed_error(ego.speed_mps, limit_mps, hazard_m);
     let (mut count, mut sum) = (0_u32, 0.0_f64);
     for vehicle in vehicles {
         if ego.distance_to(vehicle) <= NEAR_TRAFFIC_M {

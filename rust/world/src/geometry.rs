@@ -45,6 +45,24 @@ impl OrientedBox {
         }
     }
 
+    /// The four corners, in order around the box.
+    pub fn corners(&self) -> [[f32; 2]; 4] {
+        let (along_x, along_y) = (
+            self.heading.0 * self.half_length_m,
+            self.heading.1 * self.half_length_m,
+        );
+        let (across_x, across_y) = (
+            -self.heading.1 * self.half_width_m,
+            self.heading.0 * self.half_width_m,
+        );
+        [(1.0, 1.0), (1.0, -1.0), (-1.0, -1.0), (-1.0, 1.0)].map(|(along, across)| {
+            [
+                self.x + along * along_x + across * across_x,
+                self.y + along * along_y + across * across_y,
+            ]
+        })
+    }
+
     /// Half the box's extent along a unit direction.
     fn reach(&self, axis: (f32, f32)) -> f32 {
         let along = self.heading.0 * axis.0 + self.heading.1 * axis.1;

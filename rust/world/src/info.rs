@@ -55,6 +55,8 @@ info! {
     blocked,
     /// 1 if the time was over.
     timed_out,
+    /// 1 if an infraction ended the episode that the configuration ends it on.
+    infraction,
     /// Lane changes so far.
     lane_changes,
     /// Mean speed of the traffic near the ego so far, m/s; 0 if there was none.

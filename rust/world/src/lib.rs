@@ -34,22 +34,27 @@ mod geometry;
 mod hash;
 mod info;
 mod observe;
+pub mod raster;
 mod report;
 pub mod reward;
 pub mod rng;
 mod route;
+pub mod safety;
 mod scene;
 pub mod score;
 mod snapshot;
 mod spawn;
+pub mod stage;
 mod state;
 mod track;
 pub mod traffic;
+pub mod weather;
 mod world;
 
 pub use batch::{MAX_ENVS, MAX_THREADS, StepOutputs, WorldBatch};
 pub use config::{
-    Dynamics, EgoConfig, IdmConfig, MAX_VEHICLES, MapConfig, TrafficConfig, WorldConfig,
+    Dynamics, EgoConfig, IdmConfig, MAX_VEHICLES, MapConfig, TrafficConfig, WeatherConfig,
+    WorldConfig,
 };
 pub use course::{Course, CourseBook};
 pub use error::{Error, SnapshotError};
@@ -59,11 +64,14 @@ pub use observe::{
     ActorKind, ActorPose, ActorView, CLIP, EgoPose, Field, GROUPS, LightState, OBSERVATION_DIM,
     Observation, SIGHT_M, Signals, Weather, layout, observe,
 };
+pub use raster::{BIRDSEYE_PLANES, Birdseye, BirdseyeKind, RasterMap};
 pub use reward::REWARD_TERMS;
 pub use route::{RoadOption, Route, RouteSegment};
+pub use safety::{SAFETY_CAUSES, SafetyConfig, SafetyMemory};
 pub use scene::{SceneBox, SceneLine};
 pub use score::INFRACTIONS;
 pub use snapshot::{SNAPSHOT_VERSION, build_id};
-pub use state::{Ego, Ending, State, Tally};
+pub use state::{Ego, Ending, SoftMemory, State, Tally};
 pub use track::track;
+pub use weather::{Conditions, DRAWS, WEATHER_CLASSES, WEATHER_PARAMETERS};
 pub use world::{Outcome, Setup, World};

@@ -14,7 +14,8 @@ use crate::route::Route;
 
 mod gaps;
 mod groups;
-mod layout;
+pub(crate) mod layout;
+pub(crate) use groups::on_route;
 pub use layout::{Field, GROUPS, OBSERVATION_DIM, layout};
 
 /// One observation.
@@ -111,7 +112,7 @@ pub struct Signals {
 }
 
 /// Weather, as far as it acts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weather {
     /// How much rain and fog take of the sight, 0 to 1.
     pub haze: f32,

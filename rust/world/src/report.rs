@@ -3,35 +3,73 @@
 use carla_online_roads::LanePoint;
 
 use crate::dynamics::HALF_EXTENTS_M;
+use crate::error::Error;
 use crate::info::{INFO, Info};
-use crate::observe::{
-    ActorKind, ActorPose, ActorView, EgoPose, Observation, Signals, Weather, observe,
-};
+use crate::observe::{ActorKind, ActorPose, ActorView, EgoPose, Observation, Signals, observe};
+use crate::raster::{Birdseye, BirdseyeKind};
 use crate::score;
 use crate::state::Ego;
 use crate::traffic::Vehicle;
+use crate::weather::obscure;
 use crate::world::World;
 
 impl World {
     /// Writes the observation. `actors` is scratch space.
     pub fn observe(&self, actors: &mut Vec<ActorPose>, out: &mut Observation) {
-        actors.clear();
-        let present = self
-            .state()
-            .vehicles
-            .iter()
-            .filter(|vehicle| !vehicle.is_gone);
-        actors.extend(present.map(actor_pose));
+        let (state, weather) = (self.state(), self.conditions().weather);
+        let ego = self.look(actors);
         let view = ActorView {
             map: &self.course().map,
             route: &self.course().route,
-            station_hint_m: self.state().ego.station_m,
-            ego: ego_pose(&self.state().ego),
+            station_hint_m: state.ego.station_m,
+            ego,
             actors,
             signals: Signals::default(),
-            weather: Weather::default(),
+            weather,
         };
         observe(&view, out);
+    }
+
+    /// Draws the bird's-eye view. `actors` is scratch space; `out` holds `kind.len()` bytes.
+    ///
+    /// # Errors
+    /// [`Error::RasterSize`] for a map that covers too large an area.
+    pub fn birdseye(
+        &self,
+        kind: BirdseyeKind,
+        actors: &mut Vec<ActorPose>,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let ego = self.look(actors);
+        let view = Birdseye {
+            kind,
+            raster: self.course().raster()?,
+            map: &self.course().map,
+            route: &self.course().route,
+            station_m: self.state().ego.station_m,
+            ego: &ego,
+            actors,
+            stops: &[],
+        };
+        view.draw(out);
+        Ok(())
+    }
+
+    /// Puts everybody in sight into `actors` and returns the ego.
+    fn look(&self, actors: &mut Vec<ActorPose>) -> EgoPose {
+        let state = self.state();
+        actors.clear();
+        let present = state.vehicles.iter().filter(|vehicle| !vehicle.is_gone);
+        actors.extend(present.map(actor_pose));
+        let ego = ego_pose(&state.ego);
+        obscure(
+            actors,
+            &ego,
+            self.conditions().weather.haze,
+            state.seed,
+            state.frame,
+        );
+        ego
     }
 
     /// The info row; `progress_m` is that of the last decision, 0 after a reset.
@@ -71,6 +109,7 @@ impl World {
             off_road: flag(ending.off_road),
             blocked: flag(ending.blocked),
             timed_out: flag(ending.timed_out),
+            infraction: flag(ending.infraction),
             lane_changes: f64::from(tally.lane_changes),
             near_traffic_speed_mps: tally.traffic_speed_sum / near,
             min_speed_share: tally.min_speed_share().unwrap_or(1.0),

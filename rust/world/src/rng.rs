@@ -17,6 +17,12 @@ pub enum Purpose {
     LaneChange = 4,
     /// Hard braking of one vehicle.
     HardBrake = 5,
+    /// Weather of an episode.
+    Weather = 6,
+    /// Traits of the ego and density of the traffic.
+    Conditions = 7,
+    /// What haze does to the sight of one actor.
+    Haze = 8,
 }
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

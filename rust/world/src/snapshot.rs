@@ -18,7 +18,7 @@ use crate::course::Course;
 use crate::dynamics::{CarState, GEARS};
 use crate::error::{Error, SnapshotError};
 use crate::hash::hash_bytes;
-use crate::state::{Ego, Ending, State, Tally};
+use crate::state::{Ego, Ending, SoftMemory, State, Tally};
 use crate::traffic::{VEHICLE_MODELS, Vehicle};
 use crate::world::{Setup, World};
 
@@ -27,7 +27,7 @@ use codec::{Codec, Reader, codec_struct};
 
 const MAGIC: [u8; 8] = *b"cowrlds\0";
 /// Version of the snapshot format.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 /// Coordinates and distances beyond this are impossible, metres.
 const FARTHEST_M: f32 = 1e6;
 /// Speeds beyond this are impossible, m/s.
@@ -80,6 +80,11 @@ codec_struct!(Vehicle {
     lane_width_m,
     lane_curvature_per_m
 });
+codec_struct!(SoftMemory {
+    ttc_left_s,
+    discomfort_left_s,
+    off_centre_s
+});
 codec_struct!(Tally {
     counts,
     lane_changes,
@@ -87,7 +92,9 @@ codec_struct!(Tally {
     corners,
     is_speeding,
     is_wrong_way,
+    is_off_route,
     standing_s,
+    soft,
     distance_m,
     near_steps,
     own_speed_sum,
@@ -98,7 +105,8 @@ codec_struct!(Ending {
     collision,
     off_road,
     blocked,
-    timed_out
+    timed_out,
+    infraction
 });
 codec_struct!(State {
     seed,
@@ -315,6 +323,13 @@ fn check(state: &State, course: &Course) -> Result<(), SnapshotError> {
         .chain([&tally.lane_changes])
         .all(|count| (0..1_000_000).contains(count));
     require(counts_fit, "tally.counts")?;
+    let soft = &tally.soft;
+    let timers = [soft.ttc_left_s, soft.off_centre_s, tally.standing_s];
+    let timers_fit = timers
+        .iter()
+        .chain(&soft.discomfort_left_s)
+        .all(|seconds| (0.0..=1e9).contains(seconds));
+    require(timers_fit, "tally.timers")?;
     require(
         state.frame < 1_000_000_000 && tally.near_steps <= state.frame,
         "frame",

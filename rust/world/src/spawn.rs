@@ -8,6 +8,7 @@ use crate::config::{SPAWN_CELL_M, SPAWN_CLEARANCE_M, WorldConfig};
 use crate::course::Course;
 use crate::rng::{Purpose, Stream};
 use crate::traffic::{NEVER_S, Tuning, VEHICLE_MODELS, Vehicle};
+use crate::weather::Conditions;
 
 /// How far from the middle of its cell a vehicle may start, metres.
 const JITTER_M: f64 = 2.0;
@@ -26,7 +27,13 @@ pub struct Start {
 }
 
 /// Draws the start of an episode.
-pub fn draw(config: &WorldConfig, course: &Course, tuning: &Tuning, seed: u64) -> Start {
+pub fn draw(
+    config: &WorldConfig,
+    conditions: &Conditions,
+    course: &Course,
+    tuning: &Tuning,
+    seed: u64,
+) -> Start {
     let mut stream = Stream::new(seed, Purpose::Spawn, 0, 0);
     let traffic = &config.traffic;
     let ego_rank = stream.below(course.lanes.len() as u32) as usize;
@@ -36,7 +43,7 @@ pub fn draw(config: &WorldConfig, course: &Course, tuning: &Tuning, seed: u64) -
     let mut ahead = cells(course.lanes.len(), traffic.spread_m.min(ahead_m));
     let mut behind = cells(course.lanes.len(), config.map.run_in_m - SPAWN_CLEARANCE_M);
     let mut vehicles = Vec::new();
-    for number in 0..traffic.slow_vehicles {
+    for number in 0..conditions.vehicles(traffic.slow_vehicles) {
         let cell = if number == 0 {
             take_in_lane(&mut ahead, ego_rank, &mut stream)
         } else {
@@ -52,7 +59,7 @@ pub fn draw(config: &WorldConfig, course: &Course, tuning: &Tuning, seed: u64) -
         }
         vehicles.push(vehicle);
     }
-    for _ in 0..traffic.fast_vehicles {
+    for _ in 0..conditions.vehicles(traffic.fast_vehicles) {
         let Some((rank, cell)) = take(&mut behind, &mut stream) else {
             break;
         };

@@ -38,6 +38,17 @@ impl Ego {
     }
 }
 
+/// What soft reward factors remember: how long something still counts, or has lasted, seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SoftMemory {
+    /// A time to collision below the limit still counts for so long.
+    pub ttc_left_s: f32,
+    /// Discomfort still counts for so long: forward, backward, sideways.
+    pub discomfort_left_s: [f32; 3],
+    /// Off the lane's centre for so long.
+    pub off_centre_s: f32,
+}
+
 /// What has been counted and summed since the start of the episode.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tally {
@@ -53,8 +64,12 @@ pub struct Tally {
     pub is_speeding: bool,
     /// The ego drives against its lane.
     pub is_wrong_way: bool,
+    /// The ego's lane doesn't belong to the route.
+    pub is_off_route: bool,
     /// How long the ego has been standing, seconds.
     pub standing_s: f32,
+    /// What soft reward factors remember.
+    pub soft: SoftMemory,
     /// Distance travelled, metres.
     pub distance_m: f64,
     /// Simulation steps with traffic near.
@@ -86,12 +101,14 @@ pub struct Ending {
     pub blocked: bool,
     /// The time limit was reached.
     pub timed_out: bool,
+    /// An infraction happened on which the configuration ends an episode.
+    pub infraction: bool,
 }
 
 impl Ending {
     /// The driving itself ended.
     pub const fn is_terminated(&self) -> bool {
-        self.finished || self.collision || self.off_road || self.blocked
+        self.finished || self.collision || self.off_road || self.blocked || self.infraction
     }
 
     /// Only the time was over.

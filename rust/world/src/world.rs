@@ -8,13 +8,13 @@ use crate::dynamics::{CarState, Command, HALF_EXTENTS_M, Model};
 use crate::error::Error;
 use crate::events::{self, Limits};
 use crate::geometry::wrap_angle;
-use crate::observe::Weather;
 use crate::reward::{Gathered, RewardTerms};
 use crate::score::{self, Counts, infraction};
 use crate::spawn;
 use crate::state::{Ego, Ending, State, Tally};
 use crate::track::track;
 use crate::traffic::{self, InLane, Slot, Tuning};
+use crate::weather::Conditions;
 
 /// What all environments of one configuration share.
 #[derive(Debug)]
@@ -25,7 +25,6 @@ pub struct Setup {
     pub config_hash: u64,
     /// The courses.
     pub courses: CourseBook,
-    model: Model,
     tuning: Tuning,
     limits: Limits,
     step_s: f32,
@@ -43,7 +42,6 @@ impl Setup {
         Ok(Self {
             config_hash: crate::hash::hash_bytes(config.to_json().as_bytes()),
             courses: CourseBook::new(&config),
-            model: Model::new(config.ego.dynamics, step_s),
             tuning: Tuning::new(&config.traffic),
             limits: Limits::new(&config),
             step_s,
@@ -73,6 +71,8 @@ pub struct Outcome {
 pub struct World {
     setup: Arc<Setup>,
     course: Arc<Course>,
+    conditions: Conditions,
+    model: Model,
     pub(crate) state: State,
 }
 
@@ -83,7 +83,8 @@ impl World {
     /// [`Error::Map`] or [`Error::Lanes`] if no road comes out of the seed.
     pub fn reset(setup: Arc<Setup>, seed: u64) -> Result<Self, Error> {
         let course = setup.courses.course(&setup.config, seed)?;
-        let start = spawn::draw(&setup.config, &course, &setup.tuning, seed);
+        let conditions = Conditions::draw(&setup.config, seed);
+        let start = spawn::draw(&setup.config, &conditions, &course, &setup.tuning, seed);
         let lane = course.lanes[start.ego_rank];
         let s_m = course.ahead_of_start(lane, 0.0);
         let sample = course.map.sample(lane, s_m);
@@ -116,20 +117,25 @@ impl World {
             tally,
             ending: Ending::default(),
         };
-        Ok(Self {
-            setup,
-            course,
-            state,
-        })
+        Ok(Self::from_parts(setup, course, state))
     }
 
     /// A world around a state that was checked against the course.
-    pub(crate) const fn from_parts(setup: Arc<Setup>, course: Arc<Course>, state: State) -> Self {
+    pub(crate) fn from_parts(setup: Arc<Setup>, course: Arc<Course>, state: State) -> Self {
+        let conditions = Conditions::draw(&setup.config, state.seed);
+        let model = Model::new(setup.config.ego.dynamics, setup.step_s, &conditions.traits);
         Self {
             setup,
             course,
+            conditions,
+            model,
             state,
         }
+    }
+
+    /// Weather, traits and density that were drawn for this episode.
+    pub const fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     /// The state.
@@ -194,6 +200,7 @@ impl World {
         }
         let length_m = self.course.route.length_m();
         gathered.progress_m = self.state.ego.station_m.min(length_m) - start_m.min(length_m);
+        gathered.completion = 100.0 * gathered.progress_m / length_m;
         Outcome {
             reward_terms: gathered.terms(self.setup.allowed_m, changes),
             terminated: self.state.ending.is_terminated(),
@@ -209,10 +216,12 @@ impl World {
         let now_s = self.time_s() as f32;
         let mut slots = [Slot::default(); MAX_VEHICLES + 1];
         let count = fill_slots(&self.state, course, &mut slots);
+        let limit_mps = course.map.lanes()[self.state.ego.lane as usize].speed_limit_mps;
         events::compare_with_traffic(
             &mut self.state,
             &slots[count].clone(),
             &slots[..count],
+            limit_mps,
             gathered,
         );
         let (seed, vehicles) = (self.state.seed, &mut self.state.vehicles);
@@ -225,10 +234,10 @@ impl World {
             now_s,
             setup.step_s,
         );
-        setup.model.advance(
+        self.model.advance(
             &mut self.state.ego.car,
             command,
-            Weather::default().friction,
+            self.conditions.weather.friction,
         );
         locate_ego(&mut self.state, course);
         self.state.tally.distance_m += f64::from(self.state.ego.car.speed_mps * setup.step_s);
@@ -299,7 +308,9 @@ fn locate_ego(state: &mut State, course: &Course) {
     ego.lateral_m = at.lateral_m;
     ego.z = sample.pose.z;
     ego.heading_error_rad = wrap_angle(car.yaw_rad - sample.pose.yaw_rad);
-    if let Some((station_m, _)) = course.route.station(&course.map, &at, ego.station_m) {
+    let on_route = course.route.station(&course.map, &at, ego.station_m);
+    if let Some((station_m, _)) = on_route {
         ego.station_m = station_m;
     }
+    state.tally.is_off_route = on_route.is_none();
 }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from carla_online.errors import ConfigError
 
-_RESET_OPTIONS: Final = ("reset_mask", "episode_seeds")
+_RESET_OPTIONS: Final = ("reset_mask", "episode_seeds", "sequences")
 
 
 def read_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -65,6 +65,25 @@ def read_options(
     if np.any(seeds < 0):
         raise ConfigError(f"options['episode_seeds'] must be 0 or more, got {seeds.min()}.")
     return mask, seeds.astype(np.uint64)
+
+
+def read_sequences(options: Mapping[str, Any] | None, num_envs: int) -> NDArray[np.intp]:
+    """Returns which sequence of episodes each world drives, [N]: `options["sequences"]`, or each its own.
+
+    Raises:
+        ConfigError: It has another shape or type, or names a sequence outside 0 to N - 1.
+    """
+    given = (options or {}).get("sequences")
+    if given is None:
+        return np.arange(num_envs)
+    sequences = np.asarray(given)
+    if sequences.shape != (num_envs,) or sequences.dtype.kind not in "iu":
+        raise ConfigError(
+            f"options['sequences'] must be integers [{num_envs}], got {sequences.dtype} {list(sequences.shape)}."
+        )
+    if np.any(sequences < 0) or np.any(sequences >= num_envs):
+        raise ConfigError(f"options['sequences'] must lie between 0 and {num_envs - 1}, got {sequences.tolist()}.")
+    return sequences.astype(np.intp)
 
 
 def read_mask(name: str, value: Any, num_envs: int) -> NDArray[np.bool_]:

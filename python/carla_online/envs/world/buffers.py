@@ -8,13 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carla_online import _native
-from carla_online.envs.contract import INFO_KEYS, INFRACTION_NAMES, REWARD_TERM_NAMES
+from carla_online.envs.contract import DRAW_NAMES, INFO_KEYS, INFRACTION_NAMES, REWARD_TERM_NAMES, WEATHER_CLASSES
 from carla_online.errors import ConfigError
 
 _NATIVE_NAMES: Final = {"progress": "progress_m"}
-_NOT_COLUMNS: Final = ("infractions", "reward_terms", "safety_intervened", "episode_seed", "sim_failure")
+_NOT_COLUMNS: Final = (
+    "infractions",
+    "reward_terms",
+    "draws",
+    "slice_index",
+    "safety_intervened",
+    "episode_seed",
+    "sim_failure",
+)
 _COLUMNS: Final = tuple(key for key in INFO_KEYS if key.name not in _NOT_COLUMNS)
-KEPT: Final = ("obs", "reward_terms", "terminated", "truncated", "info", "infractions")
+_WEATHER_CLASS: Final = DRAW_NAMES.index("weather_class")
+KEPT: Final = ("obs", "reward_terms", "terminated", "truncated", "info", "infractions", "draws")
 """Names of the arrays, for those who store them."""
 
 
@@ -28,12 +37,15 @@ class WorldBuffers:
         truncated: bool [N].
         info: float64 [N, I], native columns.
         infractions: int32 [N, J].
+        draws: float64 [N, M].
     """
 
     def __init__(self, num_envs: int) -> None:
         native_columns = list(_native.WorldBatch.info_names())
         _require_equal("infractions", _native.WorldBatch.infraction_names(), INFRACTION_NAMES)
         _require_equal("reward terms", _native.WorldBatch.reward_term_names(), REWARD_TERM_NAMES)
+        _require_equal("draws", _native.WorldBatch.draw_names(), DRAW_NAMES)
+        _require_equal("weather classes", _native.WorldBatch.weather_classes(), WEATHER_CLASSES)
         wanted = [_NATIVE_NAMES.get(key.name, key.name) for key in _COLUMNS]
         missing = [name for name in wanted if name not in native_columns]
         if missing:
@@ -48,6 +60,7 @@ class WorldBuffers:
         self.truncated: NDArray[np.bool_] = np.zeros(num_envs, np.bool_)
         self.info: NDArray[np.float64] = np.zeros((num_envs, len(native_columns)), np.float64)
         self.infractions: NDArray[np.int32] = np.zeros((num_envs, len(INFRACTION_NAMES)), np.int32)
+        self.draws: NDArray[np.float64] = np.zeros((num_envs, len(DRAW_NAMES)), np.float64)
 
     def clear_step(self, rows: NDArray[np.bool_]) -> None:
         """Zeroes what a step wrote in `rows` (bool [N]), where no step was taken."""
@@ -67,6 +80,8 @@ class WorldBuffers:
         }
         by_name["infractions"] = self.infractions.copy()
         by_name["reward_terms"] = self.reward_terms.copy()
+        by_name["draws"] = self.draws.copy()
+        by_name["slice_index"] = self.draws[:, _WEATHER_CLASS].astype(np.int64)
         by_name["safety_intervened"] = np.zeros(len(rows), np.bool_)
         by_name["episode_seed"] = episode_seeds.copy()
         by_name["sim_failure"] = np.full(len(rows), "", dtype=object)

@@ -15,11 +15,14 @@ from pydantic import Field
 
 from carla_online import _native
 from carla_online.config import Config, NameOrParts, merge
+from carla_online.envs.contract import WEATHER_CLASSES
+from carla_online.envs.randomization import RANDOMIZATIONS, WEATHERS
 from carla_online.envs.reward import RewardConfig
+from carla_online.envs.safety import SafetyConfig
 from carla_online.envs.world.presets import MAPS, TRAFFICS, scale_speeds
 from carla_online.errors import ConfigError
 
-_SECTIONS = ("map", "traffic", "ego")
+_SECTIONS = ("map", "traffic", "ego", "weather")
 
 
 class WorldEnvConfig(Config):
@@ -37,10 +40,25 @@ class WorldEnvConfig(Config):
     """Parts of the world's `ego` section: `dynamics`, `start_speed_mps`, ..."""
     simulation: dict[str, Any] = Field(default_factory=dict)
     """The world's remaining keys: `simulation_step_s`, `decision_steps`, `time_limit_factor`, ..."""
+    weather: NameOrParts = "clear"
+    """A preset's name, or parts of the world's `weather` section: CARLA's parameters, each a pair (from, to) out of
+    which every episode draws; `preset` in it names their ground."""
+    randomization: str = "none"
+    """A preset's name: which traits of the ego and of the traffic every episode draws anew."""
+    observation: Literal["vector", "birdseye_small", "birdseye_carl"] = "vector"
+    """`vector`: the numbers alone. `birdseye_small`, `birdseye_carl`: a `Dict` of these and a view from above, 96 or
+    256 pixels at 2 a metre, one bit a plane."""
     threads: int = Field(default=1, ge=1, le=1024)
     """Threads that step the worlds; results don't depend on it."""
     reward: RewardConfig = Field(default_factory=RewardConfig)
-    """Weights of the reward terms."""
+    """A preset and weights of the reward terms."""
+    safety: SafetyConfig = Field(default_factory=SafetyConfig)
+    """What stands between the proposed and the executed action."""
+
+    @property
+    def birdseye(self) -> str | None:
+        """Kind of the view from above, or None."""
+        return None if self.observation == "vector" else self.observation.removeprefix("birdseye_")
 
     def world_json(self) -> str:
         """Returns the complete configuration of the world as JSON.
@@ -52,13 +70,16 @@ class WorldEnvConfig(Config):
         return json.dumps(self.resolve(), sort_keys=True)
 
     @property
-    def slice_name(self) -> str:
-        """Map, traffic and weather class, which tag the experience made here; mappings count by their preset."""
+    def slice_names(self) -> tuple[str, ...]:
+        """Map, traffic and weather class, which tag the experience made here; mappings count by their preset.
+
+        One name for each weather class, in their order: which one an episode has, its draw tells.
+        """
         names = [
             value if isinstance(value, str) else str(value.get("preset", default))
             for value, default in ((self.map, "straight"), (self.traffic, "default"))
         ]
-        return "/".join([*names, "dry"])
+        return tuple("/".join([*names, weather]) for weather in WEATHER_CLASSES)
 
     def resolve(self) -> dict[str, Any]:
         """Returns the world's configuration: its defaults, the presets, then what the user wrote.
@@ -70,15 +91,21 @@ class WorldEnvConfig(Config):
         faults: list[str] = []
         map_preset, map_parts = _split_preset("map", self.map, MAPS, "straight", faults)
         traffic_preset, traffic_parts = _split_preset("traffic", self.traffic, TRAFFICS, "default", faults)
+        weather_preset, weather_parts = _split_preset("weather", self.weather, WEATHERS, "clear", faults)
+        if self.randomization not in RANDOMIZATIONS:
+            names = ", ".join(RANDOMIZATIONS)
+            faults.append(f"randomization: unknown preset {self.randomization!r}; the presets are {names}")
         rest = {name: value for name, value in self.simulation.items() if name not in _SECTIONS}
-        written = {"map": map_parts, "traffic": traffic_parts, "ego": self.ego, **rest}
+        written = {"map": map_parts, "traffic": traffic_parts, "ego": self.ego, "weather": weather_parts, **rest}
+        if self.safety.terminate_on:
+            written["terminate_on"] = list(self.safety.terminate_on)
         misplaced = [name for name in self.simulation if name in _SECTIONS]
         faults += [f"simulation.{name}: `{name}` stands beside `simulation`, not in it" for name in misplaced]
         _unknown_keys(written, defaults, "", faults)
         if faults:
             raise ConfigError("\n".join(f"world environment: {fault}" for fault in faults))
-        presets = {"map": dict(map_preset), "traffic": dict(traffic_preset)}
-        world = merge(merge(defaults, presets), written)
+        presets = {"map": dict(map_preset), "traffic": dict(traffic_preset), "weather": dict(weather_preset)}
+        world = merge(merge(merge(defaults, presets), RANDOMIZATIONS[self.randomization]), written)
         scale_speeds(world, kept={"traffic": traffic_parts, "ego": self.ego})
         return world
 

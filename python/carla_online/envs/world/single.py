@@ -27,7 +27,10 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
         traffic: Preset or parts.
         ego: Parts of the ego's section.
         simulation: The world's remaining keys.
-        reward: Weights, or a function float32 [N, K] to float32 [N].
+        weather: Preset or parts.
+        randomization: Preset: what every episode draws anew.
+        observation: `vector`, `birdseye_small` or `birdseye_carl`.
+        reward: A preset's name, weights, or a function float32 [N, K] to float32 [N].
         render_mode: `None` or `"rgb_array"`: a small picture from above, uint8 [240, 240, 3].
 
     Raises:
@@ -45,7 +48,10 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
         traffic: str | dict[str, Any] = "default",
         ego: dict[str, Any] | None = None,
         simulation: dict[str, Any] | None = None,
-        reward: RewardConfig | Mapping[str, Any] | RewardFunction | None = None,
+        weather: str | dict[str, Any] = "clear",
+        randomization: str = "none",
+        observation: str = "vector",
+        reward: RewardConfig | str | Mapping[str, Any] | RewardFunction | None = None,
         render_mode: str | None = None,
     ) -> None:
         self._vector = WorldVectorEnv(
@@ -54,6 +60,9 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
             traffic=traffic,
             ego=ego,
             simulation=simulation,
+            weather=weather,
+            randomization=randomization,
+            observation=observation,
             reward=reward,
             autoreset_mode=AutoresetMode.DISABLED,
             render_mode=render_mode,
@@ -84,7 +93,7 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
             seed = int(self.np_random.integers(2**63))
         observations, infos = self._vector.reset(seed=seed, options=_read_options(options))
         self._is_seeded = True
-        return observations[0], _first(infos)
+        return _row(observations), _first(infos)
 
     def step(self, action: NDArray[Any]) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
         """Drives for one decision.
@@ -104,7 +113,7 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
         if given.shape != (2,):
             raise ConfigError(f"an action must have shape [2], got {list(given.shape)}.")
         observations, reward, terminated, truncated, infos = self._vector.step(given[None])
-        return observations[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
+        return _row(observations), float(reward[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
 
     def render(self) -> NDArray[np.uint8] | None:
         """Returns a picture from above, uint8 [240, 240, 3], or `None` without a render mode."""
@@ -117,7 +126,7 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
 
     def restore(self, snapshot: Snapshot) -> Observations:
         """Returns to a snapshot and returns the observation to act on, float32 [D]."""
-        observation: Observations = self._vector.restore(snapshot)[0]
+        observation: Observations = _row(self._vector.restore(snapshot))
         self._is_seeded = True
         return observation
 
@@ -144,6 +153,12 @@ def _read_options(options: dict[str, Any] | None) -> dict[str, Any] | None:
     if not isinstance(seed, int | np.integer) or not 0 <= int(seed) < 2**64:
         raise ConfigError(f"options['episode_seed'] must be an integer from 0 to 2**64 - 1, got {seed!r}.")
     return {"episode_seeds": np.array([int(seed)], np.uint64)}
+
+
+def _row(observations: Any) -> Any:
+    if isinstance(observations, dict):
+        return {name: values[0] for name, values in observations.items()}
+    return observations[0]
 
 
 def _first(infos: dict[str, Any]) -> dict[str, Any]:

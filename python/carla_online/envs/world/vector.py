@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from carla_online import _native
 from carla_online.config import validate
 from carla_online.envs.contract import Capabilities, Snapshot
-from carla_online.envs.reward import Reward, RewardConfig, RewardFunction
+from carla_online.envs.reward import Reward, RewardConfig, RewardFunction, read_reward
 from carla_online.envs.seeding import Split, episode_seeds, stream_seeds
-from carla_online.envs.world.arguments import read_actions, read_mask, read_mode, read_options
+from carla_online.envs.world.arguments import read_actions, read_mask, read_mode, read_options, read_sequences
+from carla_online.envs.world.birdseye import BirdseyeBuffer
 from carla_online.envs.world.buffers import WorldBuffers
 from carla_online.envs.world.config import WorldEnvConfig
 from carla_online.envs.world.picture import draw
@@ -35,7 +37,9 @@ OBSERVATION_LIMIT = 10.0
 class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     """`num_envs` independent driving worlds, stepped in one native call.
 
-    Observations are float32 [N, 144] (`WorldBatch.layout()` names them), actions float32 [N, 2]: steer
+    Observations are float32 [N, 144] (`WorldBatch.layout()` names them); with `observation="birdseye_small"` or
+    `"birdseye_carl"` a dictionary of these, `"vector"`, and `"birdseye"`, uint8 [N, S, S] with one bit a plane
+    (`WorldBatch.birdseye_planes()`). Actions are float32 [N, 2]: steer
     (positive right) and signed throttle/brake in [-1, 1]; larger values are clipped, NaN is refused. `info`
     is `contract.INFO_KEYS`.
 
@@ -54,8 +58,11 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         traffic: Preset or parts.
         ego: Parts of the ego's section.
         simulation: The world's remaining keys.
+        weather: Preset or parts.
+        randomization: Preset: what every episode draws anew.
+        observation: `vector`, `birdseye_small` or `birdseye_carl`.
         threads: Threads that step the worlds; results don't depend on it.
-        reward: Weights, or a function float32 [N, K] to float32 [N].
+        reward: A preset's name, weights, or a function float32 [N, K] to float32 [N].
         autoreset_mode: See above.
         copy: Return fresh observations. With `False` the same array is returned every time and overwritten by
             the next call: faster by one copy, for callers that store rows at once.
@@ -71,7 +78,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
     capabilities: ClassVar[Capabilities] = Capabilities(
-        exact_restore=True, episode_seeds=True, reward_terms=True, scene=True
+        exact_restore=True, episode_seeds=True, reward_terms=True, scene=True, weather=True
     )
     """What this backend can do."""
 
@@ -83,8 +90,11 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         traffic: str | dict[str, Any] = "default",
         ego: dict[str, Any] | None = None,
         simulation: dict[str, Any] | None = None,
+        weather: str | dict[str, Any] = "clear",
+        randomization: str = "none",
+        observation: str = "vector",
         threads: int = 1,
-        reward: RewardConfig | Mapping[str, Any] | RewardFunction | None = None,
+        reward: RewardConfig | str | Mapping[str, Any] | RewardFunction | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         copy: bool = True,
         render_mode: str | None = None,
@@ -95,15 +105,14 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             "traffic": traffic,
             "ego": ego or {},
             "simulation": simulation or {},
+            "weather": weather,
+            "randomization": randomization,
+            "observation": observation,
             "threads": threads,
         }
-        function: RewardFunction | None = None
-        if isinstance(reward, RewardConfig):
-            parts["reward"] = reward
-        elif isinstance(reward, Mapping):
-            parts["reward"] = {"weights": dict(reward)}
-        else:
-            function = reward
+        function = reward if callable(reward) else None
+        if not callable(reward):
+            parts["reward"] = read_reward(reward)
         config = validate(WorldEnvConfig, parts, source="world environment")
         self._build(config, Reward(function or config.reward), autoreset_mode, copy, render_mode)
 
@@ -141,7 +150,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         if render_mode not in (None, "rgb_array"):
             raise ConfigError(f"unknown render_mode {render_mode!r}; use None or 'rgb_array'.")
         self.config = config
-        self.slice_name = config.slice_name
+        self.slice_names = config.slice_names
         self.num_envs = config.num_envs
         self.render_mode = render_mode
         self._mode = read_mode(autoreset_mode)
@@ -149,10 +158,16 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._reward = reward
         self._copy = copy
         self._world_json = config.world_json()
+        world = json.loads(self._world_json)
+        self.decision_s = float(world["simulation_step_s"] * world["decision_steps"])
         self._batch = _native.WorldBatch(num_envs=config.num_envs, config=self._world_json, threads=config.threads)
         self._buffers = WorldBuffers(config.num_envs)
         limit = np.float32(OBSERVATION_LIMIT)
-        self.single_observation_space = Box(-limit, limit, (self._buffers.obs_dim,), np.float32)
+        vector = Box(-limit, limit, (self._buffers.obs_dim,), np.float32)
+        self.single_observation_space = vector
+        self._birdseye = None if config.birdseye is None else BirdseyeBuffer(self._batch, config.birdseye)
+        if self._birdseye is not None:
+            self.single_observation_space = Dict({"vector": vector, "birdseye": self._birdseye.space})
         self.single_action_space = Box(np.float32(-1.0), np.float32(1.0), (2,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -167,7 +182,8 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             seed: Base seed of all later episodes. Without one the sequence goes on (a random one at the first
                 call).
             options: `"reset_mask"`: bool [N], the worlds to reset (all). `"episode_seeds"`: uint64 [N], the
-                episodes.
+                episodes. `"sequences"`: integers [N] below N, with a seed: worlds with the same number drive the
+                same episodes.
 
         Returns:
             Observations float32 [N, D] (of worlds not reset: their last) and infos; the `_key` masks mark the
@@ -182,7 +198,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         if seed is None and not state.is_seeded:
             seed = int(self.np_random.integers(2**63))
         if seed is not None:
-            state.seed_rows(mask, stream_seeds(int(seed), self.num_envs))
+            state.seed_rows(mask, stream_seeds(int(seed), self.num_envs)[read_sequences(options, self.num_envs)])
         self._begin_episodes(mask, seeds)
         return self._observations(), self._buffers.infos(mask, state.episode_seeds)
 
@@ -211,6 +227,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
                 given, buffers.obs, buffers.reward_terms, buffers.terminated, buffers.truncated,
                 buffers.info, buffers.infractions, driven,
             )  # fmt: skip
+            self._draw(driven)
         buffers.clear_step(idle)
         reward = self._reward(buffers.reward_terms).astype(np.float64)
         reward[idle] = 0.0
@@ -235,20 +252,21 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._require_reset()
         return self._state.pack(self._batch, self._buffers, self._world_json)
 
-    def restore(self, snapshot: Snapshot) -> Observations:
+    def restore(self, snapshot: Snapshot) -> Any:
         """Returns to a `snapshot` of an environment of the same configuration; what follows is bit-equal.
 
         Args:
             snapshot: What `snapshot` returned, of this or another process.
 
         Returns:
-            The observations to act on, float32 [N, D].
+            The observations to act on, as `reset` gives them.
 
         Raises:
             CheckpointError: The snapshot is damaged, or of another configuration. The environment keeps its
                 state.
         """
         self._state = self._state.unpack(snapshot, self._batch, self._buffers, self._world_json)
+        self._draw(np.ones(self.num_envs, np.bool_))
         return self._observations()
 
     def scene(self, index: int) -> Scene:
@@ -266,8 +284,16 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._require_reset()
         return tuple(draw(self.scene(index), self.road(index)) for index in range(self.num_envs))
 
-    def _observations(self) -> Observations:
-        return self._buffers.obs.copy() if self._copy else self._buffers.obs
+    def _observations(self) -> Any:
+        vector = self._buffers.obs.copy() if self._copy else self._buffers.obs
+        if self._birdseye is None:
+            return vector
+        views = self._birdseye.views
+        return {"vector": vector, "birdseye": views.copy() if self._copy else views}
+
+    def _draw(self, rows: NDArray[np.bool_]) -> None:
+        if self._birdseye is not None:
+            self._birdseye.draw(rows)
 
     def _begin_episodes(self, rows: NDArray[np.bool_], seeds: NDArray[np.uint64] | None) -> None:
         state, buffers = self._state, self._buffers
@@ -276,6 +302,8 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             state.episode_numbers[rows] += np.uint64(1)
         state.episode_seeds[rows] = seeds[rows]
         self._batch.reset(state.episode_seeds, rows, buffers.obs, buffers.info)
+        self._batch.draws(rows, buffers.draws)
+        self._draw(rows)
         buffers.clear_step(rows)
         buffers.infractions[rows] = 0
         state.ended[rows] = False
@@ -301,7 +329,10 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     def _final_infos(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
         observations = np.full(self.num_envs, None, dtype=object)
         for index in np.flatnonzero(ended):
-            observations[index] = self._buffers.obs[index].copy()
+            vector = self._buffers.obs[index].copy()
+            observations[index] = vector
+            if self._birdseye is not None:
+                observations[index] = {"vector": vector, "birdseye": self._birdseye.views[index].copy()}
         return {
             "final_obs": observations,
             "_final_obs": ended.copy(),

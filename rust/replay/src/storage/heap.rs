@@ -1,11 +1,12 @@
 //! A ring in private memory, made of atomics only: runs under the model checker and in the oracle tests.
 
 use super::Storage;
-use crate::layout::Geometry;
+use crate::layout::{Geometry, HEADERS_BYTES};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Heap memory in the shape of the two files.
 pub struct HeapStorage {
+    header: Vec<AtomicU64>,
     table: Vec<AtomicU64>,
     data: Vec<AtomicU64>,
 }
@@ -15,13 +16,49 @@ impl HeapStorage {
     pub fn new(geometry: &Geometry) -> Self {
         let zeros = |words: usize| (0..words).map(|_| AtomicU64::new(0)).collect();
         Self {
+            header: zeros(HEADERS_BYTES / 8),
             table: zeros(geometry.table_words),
             data: zeros(geometry.data_bytes / 8),
         }
     }
 }
 
+#[cfg(all(test, not(loom)))]
+impl HeapStorage {
+    /// The words of the two files: table (headers included) and rows.
+    pub fn files(&self) -> [Vec<u64>; 2] {
+        let load = |words: &[AtomicU64]| -> Vec<u64> {
+            words
+                .iter()
+                .map(|word| word.load(Ordering::Relaxed))
+                .collect()
+        };
+        let table = [load(&self.header), load(&self.table)].concat();
+        [table, load(&self.data)]
+    }
+
+    /// Memory with the content of two files.
+    pub fn from_files(geometry: &Geometry, [table, rows]: &[Vec<u64>; 2]) -> Self {
+        let storage = Self::new(geometry);
+        let (header, words) = table.split_at(HEADERS_BYTES / 8);
+        let fill = |target: &[AtomicU64], source: &[u64]| {
+            assert_eq!(target.len(), source.len(), "the files have the ring's size");
+            for (target, &value) in target.iter().zip(source) {
+                target.store(value, Ordering::Relaxed);
+            }
+        };
+        fill(&storage.header, header);
+        fill(&storage.table, words);
+        fill(&storage.data, rows);
+        storage
+    }
+}
+
 impl Storage for HeapStorage {
+    fn header(&self, word: usize) -> &AtomicU64 {
+        &self.header[word]
+    }
+
     fn table(&self, word: usize) -> &AtomicU64 {
         &self.table[word]
     }

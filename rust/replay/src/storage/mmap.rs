@@ -11,7 +11,9 @@ use std::io;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::Storage;
+use crate::flush::Disk;
 use crate::layout::{BLOCK_WORDS, Geometry, HEADERS_BYTES};
+use crate::moves::Scatter;
 use crate::sync::{AtomicU64, prefetch, racing_copy};
 
 /// The two mapped files of a buffer.
@@ -49,27 +51,34 @@ impl MmapStorage {
         })
     }
 
-    /// Writes everything mapped to the disk and waits.
-    ///
-    /// # Errors
-    ///
-    /// The system's error.
-    pub fn sync(&self) -> io::Result<()> {
-        self.data.flush()?;
-        self.table.flush()
-    }
-
     /// Writes the live words (head, boot, clean flag) to the disk and waits.
     ///
     /// # Errors
     ///
     /// The system's error.
     pub fn sync_live_page(&self) -> io::Result<()> {
-        self.table.flush_range(HEADERS_BYTES, 8 * BLOCK_WORDS)
+        self.sync_table(HEADERS_BYTES, 8 * BLOCK_WORDS)
+    }
+}
+
+impl Disk for MmapStorage {
+    fn sync_rows(&self) -> io::Result<()> {
+        self.data.flush()
+    }
+
+    fn sync_table(&self, offset: usize, size_bytes: usize) -> io::Result<()> {
+        self.table.flush_range(offset, size_bytes)
     }
 }
 
 impl Storage for MmapStorage {
+    #[allow(clippy::cast_ptr_alignment)] // proven below
+    fn header(&self, word: usize) -> &AtomicU64 {
+        assert!(word < HEADERS_BYTES / 8, "header word {word}");
+        // SAFETY: as `table`; every table file is longer than its headers.
+        unsafe { &*self.table.as_ptr().add(8 * word).cast::<AtomicU64>() }
+    }
+
     #[inline]
     #[allow(clippy::cast_ptr_alignment)] // proven below
     fn table(&self, word: usize) -> &AtomicU64 {
@@ -136,6 +145,13 @@ impl Storage for MmapStorage {
                 source.len(),
             );
         }
+    }
+
+    #[inline]
+    fn scatter(&self, start: usize, moves: &mut Scatter<'_>, at: usize) {
+        moves.require(self.data.len().saturating_sub(start), at);
+        // SAFETY: just required; what lies behind `start` in the mapping is readable.
+        unsafe { moves.copy_from(self.data.as_ptr().add(start), at) };
     }
 
     #[inline]

@@ -4,10 +4,14 @@ pub mod heap;
 #[cfg(not(loom))]
 pub mod mmap;
 
+use crate::moves::Scatter;
 use crate::sync::AtomicU64;
 
 /// Shared memory of a ring. Offsets are checked: a wrong one panics rather than touching other memory.
 pub trait Storage: Send + Sync {
+    /// A word of the table's two headers.
+    fn header(&self, word: usize) -> &AtomicU64;
+
     /// A word of the table, counted from the end of its headers.
     fn table(&self, word: usize) -> &AtomicU64;
 
@@ -19,6 +23,11 @@ pub trait Storage: Send + Sync {
 
     /// Writes data that another process may be reading. Offset and length are multiples of 8.
     fn write(&self, offset: usize, source: &[u8]);
+
+    /// Copies the items of a row that another process may be writing, from that offset on, to index `at` of columns.
+    fn scatter(&self, start: usize, moves: &mut Scatter<'_>, at: usize) {
+        moves.each(at, |offset, target| self.read(start + offset, target));
+    }
 
     /// Hints that a range of the data will be read.
     fn prefetch(&self, offset: usize, length: usize);

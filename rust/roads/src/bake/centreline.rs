@@ -143,12 +143,13 @@ impl<'a> Centreline<'a> {
         let sideways = offset.slope;
         let speed = libm::hypot(forward, sideways).max(MIN_SPEED);
         let forward_rate = -bend.rate * offset.value - bend.curvature * sideways;
-        let lean_rate = (offset.second * forward - sideways * forward_rate) / (speed * speed);
+        let square = speed * speed;
+        let lean_rate = (offset.second * forward - sideways * forward_rate) / square;
         Motion {
             speed,
             lean: libm::atan2(sideways, forward),
             curvature: (bend.curvature + lean_rate) / speed,
-            slip: -(forward * forward_rate + sideways * offset.second) / libm::pow(speed, 4.0),
+            slip: -(forward * forward_rate + sideways * offset.second) / (square * square),
         }
     }
 

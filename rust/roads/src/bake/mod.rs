@@ -69,6 +69,34 @@ pub(crate) struct Baked {
     pub section_lanes: Vec<Vec<LaneIndex>>,
 }
 
+impl Baked {
+    /// The lane of an OpenDRIVE id in a section of the road at a position of the file.
+    pub fn lane_at(
+        &self,
+        model: &MapModel,
+        position: usize,
+        section: usize,
+        lane_id: i32,
+    ) -> Option<LaneIndex> {
+        let lanes = &model.roads[position].sections[section];
+        let place = lanes.position(lane_id).filter(|_| lane_id != 0)?;
+        // Lane 0 is in the model but isn't baked; it stands before the negative lanes, if at all.
+        let skipped = usize::from(lane_id < 0 && lanes.position(0).is_some());
+        Some(self.section_lanes[position][section] + (place - skipped) as LaneIndex)
+    }
+
+    /// The samples of a lane, two at least.
+    pub fn samples(&self, lane: LaneIndex) -> &[Sample] {
+        let track = &self.tracks[lane as usize];
+        &self.samples[track.first as usize..][..=track.steps as usize]
+    }
+
+    /// Whether traffic drives on a lane.
+    pub fn is_driving(&self, lane: LaneIndex) -> bool {
+        self.lanes[lane as usize].kind == LaneKind::Driving
+    }
+}
+
 /// Bakes every lane; links between lanes are made by [`crate::links`].
 pub(crate) fn bake(model: &MapModel) -> Result<Baked, Error> {
     check_size(model)?;
@@ -205,9 +233,7 @@ fn describe(
         section: number as u16,
         lane_id: lane.id,
         kind: lane.kind,
-        speed_limit_mps: in_force(&lane.speeds, driving_start - section.start)
-            .or_else(|| in_force(&road.speeds, driving_start))
-            .unwrap_or(DEFAULT_SPEED_LIMIT_MPS),
+        speed_limit_mps: speed_limit(road, section, lane, driving_start),
         junction: road.junction,
         length_m: length as f32,
         left: None,
@@ -221,6 +247,18 @@ fn describe(
         section_start_m: section.start as f32,
         section_end_m: section.end as f32,
     }
+}
+
+/// The limit of the lane, else of the road, else of a town.
+pub(crate) fn speed_limit(
+    road: &RoadModel,
+    section: &SectionModel,
+    lane: &LaneModel,
+    station: f64,
+) -> f32 {
+    in_force(&lane.speeds, station - section.start)
+        .or_else(|| in_force(&road.speeds, station))
+        .unwrap_or(DEFAULT_SPEED_LIMIT_MPS)
 }
 
 /// Records that start at a section's end belong to the next section.

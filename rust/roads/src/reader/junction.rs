@@ -1,6 +1,7 @@
 //! Junctions, and the check that every reference between roads and junctions leads somewhere.
 
 use super::model::{JunctionModel, LaneLink, Link, MapModel};
+use super::signals;
 use super::xml::Element;
 use crate::Error;
 
@@ -9,10 +10,13 @@ const MAX_LANE_LINKS: usize = 1_000_000;
 
 /// Reads the connections of one `<junction>`; `count` goes on over all junctions.
 pub(super) fn read(element: Element, count: &mut usize) -> Result<JunctionModel, Error> {
-    let mut junction = JunctionModel::new();
+    let mut junction = JunctionModel::default();
     for connection in element.children("connection") {
         let connecting = connection.id("connectingRoad")?;
-        let links = junction.entry(connection.id("incomingRoad")?).or_default();
+        let links = junction
+            .links
+            .entry(connection.id("incomingRoad")?)
+            .or_default();
         for link in connection.children("laneLink") {
             *count += 1;
             if *count > MAX_LANE_LINKS {
@@ -25,6 +29,7 @@ pub(super) fn read(element: Element, count: &mut usize) -> Result<JunctionModel,
             });
         }
     }
+    junction.controllers = signals::turns(element)?;
     Ok(junction)
 }
 
@@ -50,7 +55,7 @@ pub(super) fn check_references(model: &MapModel) -> Result<(), Error> {
         }
     }
     for (junction, connections) in &model.junctions {
-        for (incoming, links) in connections {
+        for (incoming, links) in &connections.links {
             let connecting = links.iter().map(|link| &link.connecting);
             for id in connecting.chain([incoming]) {
                 if !model.road_positions.contains_key(id) {
@@ -66,6 +71,6 @@ fn unknown(context: String, what: &'static str, id: u32) -> Error {
     Error::UnknownReference {
         context,
         what,
-        id: id.into(),
+        id: id.to_string(),
     }
 }

@@ -77,7 +77,7 @@ fn section(element: Element, start: f64, end: f64) -> Result<SectionModel, Error
         return Err(Error::Duplicate {
             context: element.context(),
             what: "lane",
-            id: pair[0].id.into(),
+            id: pair[0].id.to_string(),
         });
     }
     Ok(SectionModel { start, end, lanes })

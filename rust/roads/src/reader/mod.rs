@@ -3,16 +3,21 @@
 mod junction;
 mod lanes;
 mod model;
+mod objects;
 mod road;
 mod scan;
+mod signals;
 mod xml;
 
-pub(crate) use model::{LaneModel, Link, MapModel, Mark, RoadModel, SectionModel, in_force};
+pub(crate) use model::{
+    CrosswalkModel, LaneModel, Link, MapModel, Mark, Orientation, RoadModel, Scope, SectionModel,
+    SignalModel, in_force,
+};
+pub(crate) use xml::Element;
 
 use roxmltree::{Document, ParsingOptions};
 
 use crate::Error;
-use xml::Element;
 
 /// Largest accepted text; Town04 of CARLA has 3.4 MB.
 const MAX_BYTES: usize = 128 << 20;
@@ -20,9 +25,18 @@ const MAX_BYTES: usize = 128 << 20;
 const MAX_NODES: u32 = 16_000_000;
 const MAX_ROADS: usize = 50_000;
 const MAX_LANES: usize = 400_000;
+const MAX_FURNITURE: usize = 400_000;
 
 /// Reads the text into the model, checking every number and every reference between roads.
 pub(crate) fn read(text: &str) -> Result<MapModel, Error> {
+    with_root(text, read_root)
+}
+
+/// Parses the text within all limits of size and hands its root element over.
+pub(crate) fn with_root<T>(
+    text: &str,
+    use_root: impl FnOnce(Element) -> Result<T, Error>,
+) -> Result<T, Error> {
     if text.len() > MAX_BYTES {
         return Err(too_large("bytes", text.len(), MAX_BYTES));
     }
@@ -42,12 +56,12 @@ pub(crate) fn read(text: &str) -> Result<MapModel, Error> {
             element: "OpenDRIVE",
         });
     }
-    read_root(root)
+    use_root(root)
 }
 
 fn read_root(root: Element) -> Result<MapModel, Error> {
     let mut model = MapModel::default();
-    let mut lanes = 0;
+    let (mut lanes, mut furniture) = (0, 0);
     for element in root.children("road") {
         if model.roads.len() == MAX_ROADS {
             return Err(too_large("roads", MAX_ROADS + 1, MAX_ROADS));
@@ -57,6 +71,11 @@ fn read_root(root: Element) -> Result<MapModel, Error> {
         if lanes > MAX_LANES {
             return Err(too_large("lanes", lanes, MAX_LANES));
         }
+        furniture += road.scopes.len() + road.crosswalks.len();
+        if furniture > MAX_FURNITURE {
+            let what = "signals, references and crosswalks";
+            return Err(too_large(what, furniture, MAX_FURNITURE));
+        }
         if model
             .road_positions
             .insert(road.id, model.roads.len())
@@ -65,7 +84,7 @@ fn read_root(root: Element) -> Result<MapModel, Error> {
             return Err(Error::Duplicate {
                 context: element.context(),
                 what: "road",
-                id: road.id.into(),
+                id: road.id.to_string(),
             });
         }
         model.roads.push(road);
@@ -78,11 +97,13 @@ fn read_root(root: Element) -> Result<MapModel, Error> {
             return Err(Error::Duplicate {
                 context: element.context(),
                 what: "junction",
-                id: id.into(),
+                id: id.to_string(),
             });
         }
     }
     junction::check_references(&model)?;
+    model.controllers = signals::controllers(root)?;
+    signals::check_unique(&model)?;
     Ok(model)
 }
 

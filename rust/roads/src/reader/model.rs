@@ -72,6 +72,20 @@ pub(crate) struct RoadModel {
     /// By station, metres per second.
     pub speeds: Vec<Step<f32>>,
     pub sections: Vec<SectionModel>,
+    pub signals: Vec<SignalModel>,
+    /// Of the signals that stand here, then of the references to others.
+    pub scopes: Vec<Scope>,
+    pub crosswalks: Vec<CrosswalkModel>,
+}
+
+impl RoadModel {
+    /// The section in force at a station, clamped to the road.
+    pub fn section_at(&self, station: f64) -> usize {
+        let behind = self
+            .sections
+            .partition_point(|section| section.start <= station);
+        behind.saturating_sub(1)
+    }
 }
 
 /// A lane of an incoming road continues as a lane of a connecting road.
@@ -82,8 +96,70 @@ pub(crate) struct LaneLink {
     pub to: i32,
 }
 
-/// The lane links of a junction, by incoming road, in the order of the file.
-pub(crate) type JunctionModel = BTreeMap<u32, Vec<LaneLink>>;
+/// The connections of a junction, and the controllers of its lights.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct JunctionModel {
+    /// Lane links by incoming road, in the order of the file.
+    pub links: BTreeMap<u32, Vec<LaneLink>>,
+    /// Identifiers of light controllers in the order of their turns.
+    pub controllers: Vec<Box<str>>,
+}
+
+/// Which driving directions a signal is meant for; it counts only where no lanes are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Orientation {
+    Positive,
+    Negative,
+    Both,
+}
+
+/// Lanes from one id to another, both included, in either order.
+pub(crate) type LaneRange = (i32, i32);
+
+/// Where a signal governs lanes: at its own place, or at a reference to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    pub signal: Box<str>,
+    pub station: f64,
+    pub orientation: Orientation,
+    /// The lanes it is valid for; none named means those of its orientation.
+    pub lanes: Option<Vec<LaneRange>>,
+}
+
+/// A traffic light or sign.
+#[derive(Debug, Clone)]
+pub(crate) struct SignalModel {
+    pub id: Box<str>,
+    pub name: Box<str>,
+    pub code: Box<str>,
+    pub station: f64,
+    /// To the left of the reference line.
+    pub lateral: f64,
+    pub height: f64,
+    pub heading: f64,
+    pub value: Option<f64>,
+    pub unit: Box<str>,
+}
+
+/// The outline of a crosswalk in its own frame: u forward, v left, z up.
+#[derive(Debug, Clone)]
+pub(crate) struct CrosswalkModel {
+    pub id: Box<str>,
+    pub station: f64,
+    pub lateral: f64,
+    pub height: f64,
+    pub heading: f64,
+    pub corners: Vec<[f64; 3]>,
+}
+
+/// Lights that switch together.
+#[derive(Debug, Clone)]
+pub(crate) struct ControllerModel {
+    pub id: Box<str>,
+    pub sequence: u32,
+    /// Identifiers of signals, each once.
+    pub signals: Vec<Box<str>>,
+}
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MapModel {
@@ -92,4 +168,6 @@ pub(crate) struct MapModel {
     /// Position in `roads` by road id.
     pub road_positions: BTreeMap<u32, usize>,
     pub junctions: BTreeMap<u32, JunctionModel>,
+    /// In the order of the file.
+    pub controllers: Vec<ControllerModel>,
 }

@@ -1,8 +1,8 @@
 //! One `<road>`: reference line, elevation, speed and links.
 
-use super::lanes;
 use super::model::{Link, RoadModel, Step};
 use super::xml::Element;
+use super::{lanes, objects, signals};
 use crate::Error;
 use crate::geometry::{Curve, Frame, Geometry, PlanView, Shape, Spiral};
 use crate::polynomial::{Cubic, Piecewise};
@@ -24,6 +24,7 @@ pub(super) fn read(element: Element) -> Result<RoadModel, Error> {
     let length = element.number("length", 1e-3..=MAX_LENGTH_M, "from 0.001 to 200000")?;
     let (predecessor, successor) = links(element)?;
     let lanes = element.require("lanes")?;
+    let (signals, scopes) = signals::read(element, length)?;
     Ok(RoadModel {
         id: element.id("id")?,
         junction: junction_of(element)?,
@@ -37,6 +38,9 @@ pub(super) fn read(element: Element) -> Result<RoadModel, Error> {
         lane_offset: piecewise(lanes, "laneOffset", "s")?,
         speeds: speeds(element)?,
         sections: lanes::sections(lanes, length)?,
+        signals,
+        scopes,
+        crosswalks: objects::crosswalks(element, length)?,
     })
 }
 

@@ -79,6 +79,38 @@ impl<'a, 'input: 'a> Element<'a, 'input> {
             .ok_or_else(|| self.bad(attribute, text, expected))
     }
 
+    /// A finite number inside `range`, or `default` where the attribute is missing or empty.
+    pub fn number_or(
+        self,
+        attribute: &'static str,
+        default: f64,
+        range: RangeInclusive<f64>,
+        expected: &'static str,
+    ) -> Result<f64, Error> {
+        match self.text(attribute).map(str::trim) {
+            None | Some("") => Ok(default),
+            Some(_) => self.number(attribute, range, expected),
+        }
+    }
+
+    /// A name of at most 64 bytes; longer ones are no names.
+    pub fn name(self, attribute: &'static str) -> Result<Box<str>, Error> {
+        let text = self.require_text(attribute)?.trim();
+        if text.is_empty() || text.len() > MAX_NAME_BYTES {
+            return Err(self.bad(attribute, text, "a name of 1 to 64 bytes"));
+        }
+        Ok(text.into())
+    }
+
+    /// The attribute cut to 64 bytes; empty where it is missing.
+    pub fn label(self, attribute: &'static str) -> Box<str> {
+        let text = self.text(attribute).unwrap_or_default().trim();
+        let end = (0..=text.len().min(MAX_NAME_BYTES))
+            .rev()
+            .find(|end| text.is_char_boundary(*end));
+        text[..end.unwrap_or(0)].into()
+    }
+
     /// An integer identifier.
     pub fn id(self, attribute: &'static str) -> Result<u32, Error> {
         let text = self.require_text(attribute)?;
@@ -110,5 +142,6 @@ impl<'a, 'input: 'a> Element<'a, 'input> {
     }
 }
 
+const MAX_NAME_BYTES: usize = 64;
 const MAX_LANE_ID: u32 = 1000;
 const MAX_COEFFICIENT: f64 = 1e7;

@@ -3,13 +3,13 @@
 use crate::error::Error;
 
 #[derive(Debug, Default)]
-pub(super) struct Check {
+pub(crate) struct Check {
     problems: Vec<String>,
 }
 
 impl Check {
     /// A number in [low, high]; NaN never is.
-    pub(super) fn value(&mut self, key: &str, value: f64, low: f64, high: f64) {
+    pub(crate) fn value(&mut self, key: &str, value: f64, low: f64, high: f64) {
         if !(value >= low && value <= high) {
             self.problems
                 .push(format!("{key} is {value}, must lie in [{low}, {high}]"));
@@ -17,7 +17,7 @@ impl Check {
     }
 
     /// A whole number in low..=high.
-    pub(super) fn count(&mut self, key: &str, value: u32, low: u32, high: u32) {
+    pub(crate) fn count(&mut self, key: &str, value: u32, low: u32, high: u32) {
         if !(low..=high).contains(&value) {
             self.problems
                 .push(format!("{key} is {value}, must lie in {low}..={high}"));
@@ -25,7 +25,7 @@ impl Check {
     }
 
     /// A pair (from, to) in order, both in [low, high].
-    pub(super) fn range(&mut self, key: &str, [from, to]: [f64; 2], low: f64, high: f64) {
+    pub(crate) fn range(&mut self, key: &str, [from, to]: [f64; 2], low: f64, high: f64) {
         if !(from >= low && to <= high && from <= to) {
             self.problems.push(format!(
                 "{key} is [{from}, {to}], must be a pair in ascending order in [{low}, {high}]"
@@ -33,7 +33,17 @@ impl Check {
         }
     }
 
-    pub(super) fn finish(self) -> Result<(), Error> {
+    /// Names out of a list.
+    pub(crate) fn names(&mut self, key: &str, names: &[String], known: &[&str]) {
+        for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+            self.problems.push(format!(
+                "{key} holds {name:?}, must be out of {}",
+                known.join(", ")
+            ));
+        }
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Error> {
         if self.problems.is_empty() {
             Ok(())
         } else {

@@ -1,8 +1,9 @@
 //! Reads and checks a configuration.
 
-use super::check::Check;
+use super::Check;
 use super::{MAX_VEHICLES, SPAWN_CELL_M, SPAWN_CLEARANCE_M, WorldConfig};
 use crate::error::Error;
+use crate::score::INFRACTIONS;
 
 impl WorldConfig {
     /// Reads and validates a configuration; keys left out take their defaults.
@@ -43,6 +44,8 @@ impl WorldConfig {
         self.check_map(&mut check);
         self.check_traffic(&mut check);
         self.check_rest(&mut check);
+        self.weather.check(&mut check);
+        check.names("terminate_on", &self.terminate_on, &INFRACTIONS);
         check.finish()
     }
 
@@ -74,22 +77,24 @@ impl WorldConfig {
             1000.0,
         );
         let ahead = self.map.length_m[0] + self.map.run_out_m - SPAWN_CLEARANCE_M;
+        check.range("traffic.density", traffic.density, 0.0, 10.0);
+        let most = |count: u32| (f64::from(count) * traffic.density[1]).round() as u32;
         check.count(
-            "traffic.slow_vehicles",
-            traffic.slow_vehicles,
+            "traffic.slow_vehicles x traffic.density",
+            most(traffic.slow_vehicles),
             0,
             cells(traffic.spread_m.min(ahead)),
         );
         let behind = self.map.run_in_m - SPAWN_CLEARANCE_M;
         check.count(
-            "traffic.fast_vehicles",
-            traffic.fast_vehicles,
+            "traffic.fast_vehicles x traffic.density",
+            most(traffic.fast_vehicles),
             0,
             cells(behind),
         );
-        let together = traffic.slow_vehicles.saturating_add(traffic.fast_vehicles);
+        let together = most(traffic.slow_vehicles).saturating_add(most(traffic.fast_vehicles));
         check.count(
-            "traffic.slow_vehicles + traffic.fast_vehicles",
+            "(traffic.slow_vehicles + traffic.fast_vehicles) x traffic.density",
             together,
             0,
             MAX_VEHICLES as u32,
@@ -150,6 +155,10 @@ impl WorldConfig {
     }
 
     fn check_rest(&self, check: &mut Check) {
+        let ego = &self.ego;
+        check.range("ego.throttle_lag_s", ego.throttle_lag_s, 0.02, 1.0);
+        check.range("ego.full_brake_mps2", ego.full_brake_mps2, 2.0, 20.0);
+        check.range("ego.steer_gain", ego.steer_gain, 0.5, 1.5);
         check.range("ego.start_speed_mps", self.ego.start_speed_mps, 0.0, 40.0);
         check.value("simulation_step_s", self.simulation_step_s, 0.005, 0.1);
         check.count("decision_steps", self.decision_steps, 1, 100);
@@ -176,7 +185,12 @@ fn require_objects(
         return Err((key.to_owned(), reason));
     };
     let sections: &[(&str, &str)] = match path {
-        "" => &[("map", "map"), ("traffic", "traffic"), ("ego", "ego")],
+        "" => &[
+            ("map", "map"),
+            ("traffic", "traffic"),
+            ("ego", "ego"),
+            ("weather", "weather"),
+        ],
         "traffic" => &[("idm", "traffic.idm")],
         _ => &[],
     };

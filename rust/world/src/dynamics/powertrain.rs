@@ -11,7 +11,7 @@
 //!
 //! Tyres: the vector of both accelerations is scaled back onto the friction circle.
 
-use super::{CarState, Command, FULL_LOCK_RAD, WHEELBASE_M, interpolate, steering_share};
+use super::{CarState, Command, FULL_LOCK_RAD, Handling, WHEELBASE_M, interpolate, steering_share};
 
 /// Mass, kg.
 pub const MASS_KG: f32 = 1696.0;
@@ -42,9 +42,9 @@ const WHEEL_RADIUS_M: f32 = 0.355;
 /// Half of air density, drag coefficient 0.30 and the chassis' 2.13 m x 1.51 m.
 const DRAG_N_PER_MPS2: f32 = 0.5 * 1.225 * 0.30 * 2.13 * 1.51;
 /// Full brake on a dry road, m/s2. CARLA's brake torque alone would give half of it; recordings don't.
-const FULL_BRAKE_MPS2: f32 = 11.0;
+pub const FULL_BRAKE_MPS2: f32 = 11.0;
 /// Radius of the friction circle on a dry road, m/s2.
-const GRIP_MPS2: f32 = 11.0;
+pub const GRIP_MPS2: f32 = 11.0;
 const STEER_GAIN: f32 = 1.09;
 const UNDERSTEER_S2PM2: f32 = 9.4e-4;
 /// Below this, without throttle, the car stands.
@@ -60,10 +60,10 @@ pub(super) struct Lags {
 }
 
 impl Lags {
-    pub(super) fn new(dt_s: f32) -> Self {
+    pub(super) fn new(dt_s: f32, throttle_lag_s: f32) -> Self {
         let share = |lag_s: f32| 1.0 - libm::expf(-dt_s / lag_s);
         Self {
-            throttle: share(0.2),
+            throttle: share(throttle_lag_s),
             brake: share(0.1),
             yaw_rate: share(0.12),
         }
@@ -85,18 +85,29 @@ pub(super) fn gear_for(speed_mps: f32) -> u8 {
         .unwrap_or(GEARS)
 }
 
+/// Throttle lag set by hand on two recordings, seconds.
+pub const THROTTLE_LAG_S: f32 = 0.2;
+
 /// One substep of everything but the position.
-pub(super) fn advance(car: &mut CarState, command: Command, friction: f32, dt_s: f32, lags: &Lags) {
+pub(super) fn advance(
+    car: &mut CarState,
+    command: Command,
+    friction: f32,
+    dt_s: f32,
+    handling: &Handling,
+) {
+    let lags = &handling.lags;
     car.throttle += (command.throttle - car.throttle) * lags.throttle;
     car.brake += (command.brake - car.brake) * lags.brake;
     change_gear(car, dt_s);
 
     let driven = drive_acceleration(car);
-    let braked = FULL_BRAKE_MPS2 * car.brake;
-    let yaw_rate_wanted = wanted_yaw_rate(car.speed_mps, command.steer);
+    let braked = handling.full_brake_mps2 * car.brake;
+    let yaw_rate_wanted = wanted_yaw_rate(car.speed_mps, command.steer * handling.steer_gain);
     let (forward, sideways) = (driven - braked, car.speed_mps * yaw_rate_wanted);
     let asked = (forward * forward + sideways * sideways).sqrt();
-    let grip = GRIP_MPS2 * friction;
+    // A brake beyond the usual needs tyres that carry it.
+    let grip = GRIP_MPS2.max(handling.full_brake_mps2) * friction;
     let share = if asked > grip { grip / asked } else { 1.0 };
 
     car.speed_mps = (car.speed_mps + forward * share * dt_s).max(0.0);
@@ -150,4 +161,10 @@ fn drive_acceleration(car: &CarState) -> f32 {
 fn wanted_yaw_rate(speed_mps: f32, steer: f32) -> f32 {
     let wheel_rad = STEER_GAIN * FULL_LOCK_RAD * steer * steering_share(speed_mps);
     speed_mps * wheel_rad / (WHEELBASE_M * (1.0 + UNDERSTEER_S2PM2 * speed_mps * speed_mps))
+}
+
+/// Curvature that full lock gives in steady motion at this speed, 1/m.
+pub fn curvature_per_steer(speed_mps: f32) -> f32 {
+    STEER_GAIN * FULL_LOCK_RAD * steering_share(speed_mps)
+        / (WHEELBASE_M * (1.0 + UNDERSTEER_S2PM2 * speed_mps * speed_mps))
 }

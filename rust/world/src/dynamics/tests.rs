@@ -4,7 +4,7 @@ use proptest::prelude::*;
 const STEP_S: f32 = 0.05;
 
 fn drive(car: &mut CarState, command: Command, seconds: f32) {
-    let model = Model::new(Dynamics::Powertrain, STEP_S);
+    let model = Model::new(Dynamics::Powertrain, STEP_S, &Traits::default());
     for _ in 0..(seconds / STEP_S).round() as u32 {
         model.advance(car, command, 1.0);
     }
@@ -82,7 +82,7 @@ fn the_car_starts_within_the_measured_launch_lag_and_shifts_up() {
 
 #[test]
 fn positive_steer_turns_right_and_lags_by_an_eighth_of_a_second() {
-    let model = Model::new(Dynamics::Powertrain, STEP_S);
+    let model = Model::new(Dynamics::Powertrain, STEP_S, &Traits::default());
     let mut car = CarState::moving(0.0, 0.0, 0.0, 8.0);
     let command = Command {
         steer: 0.1,
@@ -106,7 +106,7 @@ fn positive_steer_turns_right_and_lags_by_an_eighth_of_a_second() {
 
 #[test]
 fn a_circle_closes() {
-    let model = Model::new(Dynamics::Kinematic, STEP_S);
+    let model = Model::new(Dynamics::Kinematic, STEP_S, &Traits::default());
     let mut car = CarState::moving(0.0, 0.0, 0.0, 6.0);
     let command = Command {
         steer: 0.4,
@@ -135,7 +135,7 @@ proptest! {
         is_kinematic: bool,
     ) {
         let kind = if is_kinematic { Dynamics::Kinematic } else { Dynamics::Powertrain };
-        let model = Model::new(kind, STEP_S);
+        let model = Model::new(kind, STEP_S, &Traits::default());
         let mut car = CarState::moving(10.0, -3.0, 1.0, speed);
         for (steer, pedal) in commands {
             model.advance(&mut car, Command::from_action([steer, pedal]), friction);

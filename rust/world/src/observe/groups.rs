@@ -99,7 +99,7 @@ pub(super) fn route(view: &ActorView, place: &Place, out: &mut Observation) {
 }
 
 /// The place at a station of the route, going on along the lane behind its end.
-fn on_route(map: &RoadMap, route: &Route, station_m: f32) -> Option<LanePoint> {
+pub(crate) fn on_route(map: &RoadMap, route: &Route, station_m: f32) -> Option<LanePoint> {
     let segments = route.segments();
     let index = segments
         .partition_point(|piece| piece.station_m <= station_m)

@@ -14,48 +14,48 @@ pub const GROUPS: [(&str, usize); 7] = [
     ("weather", WEATHER),
 ];
 
-pub(super) const EGO: usize = 0;
-pub(super) const LANE_GAPS: usize = 24;
-pub(super) const ROUTE: usize = 36;
-pub(super) const LIGHTS: usize = 58;
-pub(super) const VEHICLES: usize = 66;
-pub(super) const WALKERS: usize = 122;
-pub(super) const WEATHER: usize = 142;
+pub(crate) const EGO: usize = 0;
+pub(crate) const LANE_GAPS: usize = 24;
+pub(crate) const ROUTE: usize = 36;
+pub(crate) const LIGHTS: usize = 58;
+pub(crate) const VEHICLES: usize = 66;
+pub(crate) const WALKERS: usize = 122;
+pub(crate) const WEATHER: usize = 142;
 
 /// Distances of what isn't there, and the largest ones otherwise, in units of their scale.
-pub(super) const RELATIVE_CAP: f32 = 2.0;
+pub(crate) const RELATIVE_CAP: f32 = 2.0;
 
-pub(super) const VEHICLE_SLOTS: usize = 8;
-pub(super) const WALKER_SLOTS: usize = 4;
+pub(crate) const VEHICLE_SLOTS: usize = 8;
+pub(crate) const WALKER_SLOTS: usize = 4;
 
-pub(super) const SPEED_MPS: f32 = 15.0;
-pub(super) const LATERAL_M: f32 = 1.75;
-pub(super) const HEADING_RAD: f32 = 0.5;
-pub(super) const YAW_RATE_RADPS: f32 = 0.5;
-pub(super) const ACCELERATION_MPS2: f32 = 5.0;
-pub(super) const GEAR: f32 = 6.0;
-pub(super) const WIDTH_M: f32 = 3.5;
-pub(super) const CURVATURE_PER_M: f32 = 0.02;
-pub(super) const REMAINING_M: f32 = 150.0;
-pub(super) const GAP_AHEAD_M: f32 = 40.0;
-pub(super) const GAP_BEHIND_M: f32 = 20.0;
-pub(super) const RELATIVE_MPS: f32 = 8.0;
-pub(super) const DISTANCE_M: f32 = 40.0;
-pub(super) const POINT_X_M: f32 = 40.0;
-pub(super) const POINT_Y_M: f32 = 20.0;
-pub(super) const ACTOR_X_M: f32 = 40.0;
-pub(super) const ACTOR_Y_M: f32 = 5.0;
-pub(super) const ACTOR_VX_MPS: f32 = 8.0;
-pub(super) const ACTOR_VY_MPS: f32 = 3.0;
-pub(super) const HALF_LENGTH_M: f32 = 5.0;
-pub(super) const WALKER_X_M: f32 = 20.0;
-pub(super) const WALKER_Y_M: f32 = 5.0;
-pub(super) const WALKER_MPS: f32 = 2.0;
+pub(crate) const SPEED_MPS: f32 = 15.0;
+pub(crate) const LATERAL_M: f32 = 1.75;
+pub(crate) const HEADING_RAD: f32 = 0.5;
+pub(crate) const YAW_RATE_RADPS: f32 = 0.5;
+pub(crate) const ACCELERATION_MPS2: f32 = 5.0;
+pub(crate) const GEAR: f32 = 6.0;
+pub(crate) const WIDTH_M: f32 = 3.5;
+pub(crate) const CURVATURE_PER_M: f32 = 0.02;
+pub(crate) const REMAINING_M: f32 = 150.0;
+pub(crate) const GAP_AHEAD_M: f32 = 40.0;
+pub(crate) const GAP_BEHIND_M: f32 = 20.0;
+pub(crate) const RELATIVE_MPS: f32 = 8.0;
+pub(crate) const DISTANCE_M: f32 = 40.0;
+pub(crate) const POINT_X_M: f32 = 40.0;
+pub(crate) const POINT_Y_M: f32 = 20.0;
+pub(crate) const ACTOR_X_M: f32 = 40.0;
+pub(crate) const ACTOR_Y_M: f32 = 5.0;
+pub(crate) const ACTOR_VX_MPS: f32 = 8.0;
+pub(crate) const ACTOR_VY_MPS: f32 = 3.0;
+pub(crate) const HALF_LENGTH_M: f32 = 5.0;
+pub(crate) const WALKER_X_M: f32 = 20.0;
+pub(crate) const WALKER_Y_M: f32 = 5.0;
+pub(crate) const WALKER_MPS: f32 = 2.0;
 
 /// How far ahead the curvature is given, metres.
-pub(super) const CURVATURE_AT_M: [f32; 4] = [0.0, 10.0, 25.0, 45.0];
+pub(crate) const CURVATURE_AT_M: [f32; 4] = [0.0, 10.0, 25.0, 45.0];
 /// How far ahead the route's points lie, metres.
-pub(super) const ROUTE_POINTS_AT_M: [f32; 7] = [2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0];
+pub(crate) const ROUTE_POINTS_AT_M: [f32; 7] = [2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0];
 
 /// One or more values of equal meaning and scale.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,8 @@
-//! The OpenDRIVE writer: one road from a chain of segments.
+//! One road from a chain of segments.
 
 use std::fmt::Write;
 
+use super::document::{HEADER, at_most, bad, mark, within, write_lane};
 use crate::Error;
 use crate::geometry::{Frame, Geometry, Shape, Spiral};
 
@@ -361,64 +362,13 @@ impl RoadSpec {
         } else {
             mark("solid", "white", "none")
         };
-        write_lane(out, id, "driving", self.lane_width_m, &mark);
+        write_lane(out, id, "driving", self.lane_width_m, "", &mark);
     }
 
     fn write_shoulder(&self, out: &mut String, id: i32) {
         if self.shoulder_width_m > 0.0 {
             let mark = mark("none", "white", "none");
-            write_lane(out, id, "shoulder", self.shoulder_width_m, &mark);
+            write_lane(out, id, "shoulder", self.shoulder_width_m, "", &mark);
         }
     }
-}
-
-/// OpenDRIVE 1.4 and a projection: without one CARLA warns at each load.
-const HEADER: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<OpenDRIVE>\
-    <header revMajor=\"1\" revMinor=\"4\" name=\"carla-online\" version=\"1.00\" north=\"0\" \
-    south=\"0\" east=\"0\" west=\"0\"><geoReference><![CDATA[+proj=tmerc +lat_0=0 +lon_0=0 +k=1 \
-    +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs]]></geoReference></header>\n";
-
-fn write_lane(out: &mut String, id: i32, kind: &str, width: f64, mark: &str) {
-    let _ = writeln!(
-        out,
-        "<lane id=\"{id}\" type=\"{kind}\" level=\"false\"><link/>\
-         <width sOffset=\"0\" a=\"{width}\" b=\"0\" c=\"0\" d=\"0\"/>{mark}</lane>"
-    );
-}
-
-fn mark(kind: &str, color: &str, change: &str) -> String {
-    format!(
-        "<roadMark sOffset=\"0\" type=\"{kind}\" weight=\"standard\" color=\"{color}\" \
-         width=\"0.15\" laneChange=\"{change}\"/>"
-    )
-}
-
-fn within(
-    name: &'static str,
-    value: f64,
-    low: f64,
-    high: f64,
-    expected: &'static str,
-) -> Result<(), Error> {
-    // NaN lies in no range.
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(bad(name, value, expected))
-}
-
-fn bad(name: &'static str, value: f64, expected: &'static str) -> Error {
-    Error::BadValue {
-        context: "road specification".to_owned(),
-        name,
-        value: value.to_string(),
-        expected,
-    }
-}
-
-fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), Error> {
-    if count <= limit {
-        return Ok(());
-    }
-    Err(crate::reader::too_large(what, count, limit))
 }

@@ -1,0 +1,48 @@
+"""What every learner does with an optimiser: a clipped step, and its state as tensors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def gradient_step(optimiser: torch.optim.Adam, loss: Tensor, parameters: Sequence[Tensor], clip: float) -> Tensor:
+    """Takes one clipped gradient step and returns the gradient's norm before clipping."""
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(parameters, clip)
+    optimiser.step()
+    return norm
+
+
+def optimiser_state(optimiser: torch.optim.Adam, prefix: str) -> dict[str, Tensor]:
+    """Returns step size and moments as tensors named `prefix.lr` and `prefix.INDEX.MOMENT`."""
+    group = optimiser.param_groups[0]
+    state = {f"{prefix}.lr": torch.tensor(group["lr"], dtype=torch.float64)}
+    for index, parameter in enumerate(group["params"]):
+        for key, value in optimiser.state.get(parameter, {}).items():
+            state[f"{prefix}.{index}.{key}"] = value
+    return state
+
+
+def load_optimiser_state(optimiser: torch.optim.Adam, state: Mapping[str, Tensor], prefix: str) -> None:
+    """Restores `optimiser_state`; a parameter without moments has not been stepped yet.
+
+    Raises:
+        KeyError: The step size is missing.
+    """
+    group = optimiser.param_groups[0]
+    group["lr"] = float(state[f"{prefix}.lr"])
+    for index, parameter in enumerate(group["params"]):
+        moments = tensors_below(state, f"{prefix}.{index}.")
+        if moments:
+            optimiser.state[parameter] = {key: value.clone() for key, value in moments.items()}
+        else:
+            optimiser.state.pop(parameter, None)
+
+
+def tensors_below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Returns the tensors whose name starts with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,0 +1,79 @@
+//! What an actor stands on: the nearest road's height, everywhere, and gravity.
+
+use carla_online_roads::{LanePoint, RoadMap};
+
+/// Acceleration of free fall, m/s2.
+pub const GRAVITY_MPS2: f32 = 9.81;
+/// Within this of the ground a standing actor follows it, metres.
+const FOLLOW_M: f32 = 0.5;
+/// An actor deeper than this below the ground was put there on purpose: scripts park cars at z = -500.
+const BURIED_M: f32 = 3.0;
+/// Nothing falls deeper.
+const DEEPEST_M: f32 = -10_000.0;
+
+/// How an actor stands, and where it was found last.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Footing {
+    place: Option<LanePoint>,
+    /// Whether it stands.
+    pub is_grounded: bool,
+}
+
+/// The ground under an actor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ground {
+    /// Height, metres.
+    pub z: f32,
+    /// Speed limit of the nearest lane, m/s.
+    pub speed_limit_mps: f32,
+}
+
+impl Footing {
+    /// The ground at a place: the height of the nearest lane, however far.
+    pub fn find(&mut self, map: &RoadMap, [x, y, z]: [f32; 3]) -> Ground {
+        let place = self
+            .place
+            .and_then(|place| follow(map, place, x, y))
+            .or_else(|| map.locate(x, y, z, None));
+        self.place = place;
+        place.map_or(
+            Ground {
+                z: 0.0,
+                speed_limit_mps: 30.0 / 3.6,
+            },
+            |place| Ground {
+                z: map.sample(place.lane, place.s_m).pose.z,
+                speed_limit_mps: map.speed_limit_mps(place.lane, place.s_m),
+            },
+        )
+    }
+
+    /// Forgets the last place, as after a jump to another.
+    pub fn lift(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Height and vertical speed after one step of `dt_s`.
+    pub fn settle(&mut self, z: f32, rise_mps: f32, ground_z: f32, dt_s: f32) -> (f32, f32) {
+        let gap = z - ground_z;
+        if self.is_grounded && rise_mps <= 0.0 && gap.abs() < FOLLOW_M {
+            return (ground_z, 0.0);
+        }
+        let rise_mps = rise_mps - GRAVITY_MPS2 * dt_s;
+        let next = z + rise_mps * dt_s;
+        self.is_grounded = gap > -BURIED_M && next <= ground_z;
+        if self.is_grounded {
+            (ground_z, 0.0)
+        } else {
+            (next.max(DEEPEST_M), rise_mps)
+        }
+    }
+}
+
+/// The place beside a point on the lane of the last step, if the point is still on that lane.
+fn follow(map: &RoadMap, last: LanePoint, x: f32, y: f32) -> Option<LanePoint> {
+    let place = map.project(last.lane, x, y, last.s_m);
+    let is_inside = place.s_m > 0.0 && place.s_m < map.lanes()[last.lane as usize].length_m;
+    let half_width = 0.5 * map.sample(last.lane, place.s_m).width_m;
+    (is_inside && place.lateral_m.abs() <= half_width).then_some(place)
+}
