@@ -75,6 +75,7 @@ $(BENCH_VENV)/.peers: $(VENV)/.deps requirements-bench.txt constraints-bench.txt
 	  $(BIN)/python -c "$$where" > "$$($(BENCH) -c "$$where")/main-environment.pth"
 	$(BENCH) -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-bench.txt \
 	  -r requirements-bench.txt
+	$(BENCH) -m pip install --quiet --disable-pip-version-check --no-deps -c constraints-bench.txt tianshou
 	touch $@
 
 benches/_limits.abi3.so: $(wildcard benches/limits/src/*.rs) benches/limits/Cargo.toml Cargo.toml Cargo.lock
