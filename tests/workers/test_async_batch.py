@@ -72,6 +72,20 @@ class TestSendAndRecv:
         finally:
             batch.close()
 
+    def test_a_reset_drops_the_answer_that_is_under_way(self):
+        batch = AsyncBatch([lambda: NumberedFaultyEnv(step_s=0.3)], supervision=SupervisionConfig(**PATIENT))
+        try:
+            batch.reset(seed=0)
+            first = rows_of(batch.recv())[0]
+            pids = batch.pids
+            batch.send(np.zeros((1, 1)))
+            batch.reset()
+            results = batch.recv()
+            assert results.is_reset[0] and rows_of(results)[0][2] == 0 and rows_of(results)[0][1] != first[1]
+            assert batch.pids == pids and batch.in_flight == 0
+        finally:
+            batch.close()
+
     def test_recv_has_a_deadline_and_loses_nothing_by_it(self):
         batch = AsyncBatch([lambda: NumberedFaultyEnv(step_s=1.0)], supervision=SupervisionConfig(**PATIENT))
         try:
@@ -224,13 +238,13 @@ def test_transitions_are_complete_in_every_autoreset_mode_although_workers_die(m
     """Each (episode, step) is followed by (episode, step + 1), ended episodes end as they should, and none terminates
     that a failure cut."""
     env = make_async_vector_env(
-        ID, 2, kind="crash", rate=0.05, length=6, autoreset_mode=mode, supervision=SupervisionConfig(**PATIENT)
+        ID, 2, kind="crash", rate=0.03, length=6, autoreset_mode=mode, supervision=SupervisionConfig(**PATIENT)
     )
     source = TransitionSource(env)
     try:
         obs, _ = source.reset(seed=11)
         failures = seen = 0
-        while seen < 120 or failures < 3:
+        while seen < 60 or failures < 2:
             step = source.step(np.zeros((2, 1), np.float32))
             for row in np.flatnonzero(step.valid):
                 before, after = obs[row].astype(int), step.next_obs[row].astype(int)

@@ -70,6 +70,7 @@ class _Worker:
     extras: dict[str, Any] | None = None
     is_reset: bool = False
     restarts: int = 0
+    stale: int = 0
 
 
 class AsyncBatch:
@@ -187,8 +188,7 @@ class AsyncBatch:
         for index in ids.tolist():
             worker = self._workers[index]
             if worker.command is not None and worker.is_sent:
-                # Its answer would be taken for that of the reset: begin anew instead.
-                self._stop_process(worker)
+                worker.stale += 1  # the answer under way is nobody's
             if index in self._ready:
                 self._ready.remove(index)
             if episode_seeds is None:
@@ -262,6 +262,10 @@ class AsyncBatch:
         self._selector.close()
         if self._slots is not None:
             self._slots.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            self.close()
 
     def _ids(self, env_ids: ArrayLike | None) -> NDArray[np.int64]:
         if env_ids is None:
@@ -375,6 +379,9 @@ class AsyncBatch:
 
     def _take(self, worker: _Worker, answer: Answer) -> None:
         assert self._slots is not None
+        if worker.stale:
+            worker.stale -= 1
+            return
         worker.deadline_s = float("inf")
         worker.is_reset = isinstance(worker.command, Begin)
         worker.command, worker.is_sent, worker.extras = None, False, answer.extras
@@ -427,7 +434,7 @@ class AsyncBatch:
             worker.restarts += 1
         self._selector.unregister(worker.process.connection)
         worker.process.kill()
-        worker.process, worker.is_up, worker.is_sent = None, False, False
+        worker.process, worker.is_up, worker.is_sent, worker.stale = None, False, False, 0
         worker.deadline_s, worker.start_at_s = float("inf"), time.monotonic()
 
     def _is_due_for_recycling(self, worker: _Worker) -> bool:

@@ -153,6 +153,8 @@ def main() -> None:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)  # threads of a simulator's client may not want to end
+    sys.stdout.flush()
+    os._exit(0)  # what mattered was closed; unloading the libraries takes seconds
 
 
 def _die_with_parent(lifeline: int) -> None:
