@@ -31,6 +31,7 @@ class NumberedFaultyEnv(gym.Env):
         length: Steps of an episode.
         kind: `hang`, `crash`, `raise`, `freeze` (hangs in native code without letting go of the interpreter), `any`.
         rate: Share of the steps at which the fault happens, drawn from a random stream of its own.
+        every: Steps of a process after which it happens for certain.
         at_step: Step of every episode at which it happens, for workers in `only`.
         only: Indices of the workers in which faults happen; all if None.
         killer: Episode (its `episode % 7`) in which it always happens.
@@ -45,6 +46,7 @@ class NumberedFaultyEnv(gym.Env):
         length: int = 10,
         kind: str = "crash",
         rate: float = 0.0,
+        every: int | None = None,
         at_step: int | None = None,
         only: list[int] | None = None,
         killer: int | None = None,
@@ -56,6 +58,7 @@ class NumberedFaultyEnv(gym.Env):
         self.action_space = Box(-1.0, 1.0, (1,), np.float32)
         self.length, self.kind, self.rate, self.at_step, self.killer = length, kind, rate, at_step, killer
         self.reset_s, self.step_s, self.once = reset_s, step_s, once
+        self.every, self.driven = every, 0
         worker = os.environ.get(WORKER_VARIABLE)
         self.worker = -1 if worker is None else int(worker)
         self.is_target = worker is not None and (only is None or self.worker in only)
@@ -72,6 +75,7 @@ class NumberedFaultyEnv(gym.Env):
     def step(self, action):
         time.sleep(self.step_s)
         self.steps += 1
+        self.driven += 1
         if self._is_due():
             self._fail()
         ended = self.steps >= self.length
@@ -87,7 +91,7 @@ class NumberedFaultyEnv(gym.Env):
             return False
         if self.killer is not None and self.episode % 7 == self.killer and self.steps == 2:
             return True
-        return self.steps == self.at_step or self.faults.random() < self.rate
+        return self.steps == self.at_step or self.driven == self.every or self.faults.random() < self.rate
 
     def _fail(self) -> None:
         if self.once is not None:

@@ -122,6 +122,7 @@ class AsyncBatch:
         self._ready: deque[int] = deque()
         self._slots: Slots | None = None
         self._hello: Hello | None = None
+        self._last_obs: Any = None
         self._is_closed = False
         try:
             for worker in self._workers:
