@@ -28,3 +28,14 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Does what `write_bytes_atomically` does but leaves the bytes to the page cache: safe from kills, not power cuts.
+
+    Raises:
+        OSError: The disk is full or not writable.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)

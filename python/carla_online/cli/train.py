@@ -11,6 +11,7 @@ from carla_online.errors import ConfigError
 from carla_online.evaluation.report import write_report
 from carla_online.online.experiment import ExperimentConfig, run_directory
 from carla_online.online.judge import judge
+from carla_online.online.runner import LAST_POLICY
 from carla_online.online.start import open_run
 
 _DESCRIPTION = """\
@@ -23,6 +24,7 @@ examples:
   carla-online train sac_straight --learner.actor-lr 1e-4 --runner.total-env-steps 500000
   carla-online train my.yaml --run-dir runs/second
   carla-online train --resume runs/second
+  carla-online train sac_straight --offline runs/second/replay --run-dir runs/offline
 """
 
 
@@ -43,7 +45,9 @@ def train(arguments: list[str]) -> int:
         was_stopped = runner.env_steps < total
     if was_stopped:
         return 0
-    if config.env.kind == "world":
+    if config.replay.offline:
+        print(f"policy: {run_dir / LAST_POLICY}")
+    elif config.env.kind == "world":
         verdict = judge(config, run_dir)
         print(verdict)
     report = write_report(run_dir)
@@ -65,10 +69,12 @@ def _resolve(name: str | None, options: argparse.Namespace, overrides: list[str]
             raise ConfigError(
                 "say first what to train: carla-online train CONFIG [options], or carla-online train --resume RUN."
             )
-        config = load_experiment(name, overrides)
+        config = _offline(load_experiment(name, overrides), options.offline)
         return config, Path(options.run_dir) if options.run_dir else run_directory(config)
-    if name is not None or options.run_dir is not None:
-        raise ConfigError("--resume takes the run's own configuration and folder; leave out CONFIG and --run-dir.")
+    if name is not None or options.run_dir is not None or options.offline:
+        raise ConfigError(
+            "--resume takes the run's own configuration and folder; leave out CONFIG, --run-dir and --offline."
+        )
     if overrides:
         raise ConfigError(f"--resume takes the run's own configuration; leave out {' '.join(overrides)}.")
     run_dir = Path(options.resume)
@@ -78,10 +84,20 @@ def _resolve(name: str | None, options: argparse.Namespace, overrides: list[str]
     return validate(ExperimentConfig, read_yaml(file), source=str(file)), run_dir
 
 
+def _offline(config: ExperimentConfig, buffers: list[str]) -> ExperimentConfig:
+    """Returns the configuration with the buffers as its only source, all alike."""
+    if not buffers:
+        return config
+    shares = {str(Path(buffer).absolute()): 1.0 / len(set(buffers)) for buffer in buffers}
+    data = config.model_dump(mode="json")
+    data["replay"] |= {"earlier": shares, "offline": True}
+    return validate(ExperimentConfig, data, source="--offline")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="carla-online train",
-        usage="carla-online train CONFIG [--run-dir DIR] [--extend] [--quiet] [--section.key VALUE ...]\n"
+        usage="carla-online train CONFIG [--run-dir DIR] [--offline BUFFER] [--extend] [--quiet] [--key VALUE ...]\n"
         "       carla-online train --resume RUN [--quiet]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
@@ -91,6 +107,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, exactly if it can be")
     parser.add_argument("--run-dir", metavar="DIR", help="where to keep the run (default: runs/NAME)")
+    parser.add_argument(
+        "--offline",
+        metavar="BUFFER",
+        action="append",
+        default=[],
+        help="learn from this replay alone, without an environment; may be given several times",
+    )
     parser.add_argument("--extend", action="store_true", help="if the run has finished, add one more budget of steps")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
     return parser

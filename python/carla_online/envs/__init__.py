@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from carla_online.envs.seeding import Split, episode_seed, episode_seeds, seed_set
     from carla_online.envs.toy import GymnasiumEnvConfig, ToyVectorEnv
     from carla_online.envs.transitions import Step, TransitionSource, make_vector_env
+    from carla_online.envs.workers import AsyncBatch, AsyncVectorEnv, SupervisionConfig, make_async_vector_env
     from carla_online.envs.world import WorldEnv, WorldEnvConfig, WorldVectorEnv
 
 __getattr__ = lazy_exports(
@@ -52,6 +53,7 @@ __getattr__ = lazy_exports(
         "seeding": ("Split", "episode_seed", "episode_seeds", "seed_set"),
         "toy": ("GymnasiumEnvConfig", "ToyVectorEnv"),
         "transitions": ("Step", "TransitionSource", "make_vector_env"),
+        "workers": ("AsyncBatch", "AsyncVectorEnv", "SupervisionConfig", "make_async_vector_env"),
         "world": ("WorldEnv", "WorldEnvConfig", "WorldVectorEnv"),
     },
 )
@@ -90,6 +92,10 @@ __all__ = [
     "Step",
     "TransitionSource",
     "make_vector_env",
+    "AsyncBatch",
+    "AsyncVectorEnv",
+    "SupervisionConfig",
+    "make_async_vector_env",
     "GymnasiumEnvConfig",
     "ToyVectorEnv",
     "WorldEnv",

@@ -7,7 +7,7 @@ true next observation of each, and which rows are transitions at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -108,6 +108,8 @@ class TransitionSource:
         if not isinstance(mode, AutoresetMode):
             raise ConfigError(f"{env}.metadata['autoreset_mode'] must be an AutoresetMode, got {mode!r}.")
         self._mode = mode
+        self.before_call: Callable[[str], None] = _say_nothing
+        """Called with `reset` or `step` before each such call of the environment, for who watches from outside."""
         self._due_reset: NDArray[np.bool_] = np.zeros(self.num_envs, np.bool_)
 
     @property
@@ -136,6 +138,7 @@ class TransitionSource:
             else:
                 seeds = stream_seeds(seed, self.num_envs)[sequences] % np.uint64(2**31)
                 seed = seeds.tolist()  # Gymnasium's vector environments take a list too
+        self.before_call("reset")
         observations, infos = self.env.reset(seed=seed, options=options)
         self._due_reset = np.zeros(self.num_envs, np.bool_)
         return self._flat(observations), infos
@@ -146,6 +149,7 @@ class TransitionSource:
         Args:
             actions: float32 [N, A] in [-1, 1]; scaled to the environment's box.
         """
+        self.before_call("step")
         observed, reward, terminated, truncated, info = self.env.step(self.scaling(actions))
         terminated = np.array(terminated, np.bool_)
         truncated = np.array(truncated, np.bool_)
@@ -161,6 +165,7 @@ class TransitionSource:
             info = _info_of_transitions(info, ended)
         elif ended.any():
             # Without a seed each environment goes on in its own sequence of episodes.
+            self.before_call("reset")
             observed, _ = self.env.reset(options={"reset_mask": ended.copy()})
             obs = self._flat(observed)
         return Step(obs, next_obs, np.array(reward, np.float32), terminated, truncated, valid, info)
@@ -212,6 +217,10 @@ class TransitionSource:
                 f"{self.env} has no exact_restore: its state can't be stored. "
                 f"Resume at episode borders, or leave out the wrappers that keep state of their own."
             )
+
+
+def _say_nothing(call: str) -> None:
+    """Nobody watches."""
 
 
 def _batch_of_one(observation: Any) -> Any:

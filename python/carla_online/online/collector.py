@@ -126,17 +126,21 @@ class Collector:
         first = step.valid & (self._steps_done == 0)
         executed = np.asarray(step.info.get("executed_action", self._action), dtype=np.float32)
         self._open["executed_action"][first] = executed[first]
-        valid = step.valid
+        # A simulator that failed gave no step, only the last observation again: what was open ends there.
+        failed = step.valid & _failed_rows(step)
+        valid = step.valid & ~failed
         self._reward[valid] += (self.gamma ** self._steps_done[valid]) * step.reward[valid]
         self._add_info(step.info, valid)
         self._steps_done[valid] += 1
         self._steps_left[valid] -= 1
         ended = step.terminated | step.truncated
         closed: BoolArray = valid & ((self._steps_left == 0) | ended)
+        closed |= failed & (self._steps_done > 0)
         self._steps_left[ended | ~valid] = 0
         rows: dict[str, NDArray[np.generic]] = {**fields_of(self._start_obs), **self._open}
         rows["reward"] = self._reward.astype(np.float32)
-        rows |= {"terminated": step.terminated & valid, "truncated": step.truncated & valid & ~step.terminated}
+        rows |= {"terminated": step.terminated & valid}
+        rows["truncated"] = (step.truncated & valid & ~step.terminated) | failed
         self._baseline = None
         next_values: dict[str, NDArray[np.generic]] = {**fields_of(step.next_obs)}
         next_values["baseline_action"] = self.baseline_action(step.next_obs)
@@ -185,6 +189,13 @@ class Collector:
             self._reward_terms[valid] += np.asarray(info["reward_terms"], dtype=np.float32)[valid]
         if "safety_intervened" in info:
             self._intervened |= np.asarray(info["safety_intervened"], dtype=np.bool_) & valid
+
+
+def _failed_rows(step: Step) -> BoolArray:
+    failures = step.info.get("sim_failure")
+    if failures is None:
+        return np.zeros_like(step.valid)
+    return np.array([bool(text) for text in failures], dtype=np.bool_)
 
 
 def _check_finite(step: Step) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -31,6 +31,23 @@ class ReplayConfig(Config):
 
     capacity_rows: int = Field(1_000_000, ge=1_000, le=1_000_000_000)
     """Transitions kept; disk for all of them is reserved at the start."""
+    earlier: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
+    """Folders of earlier runs' buffers (`RUN/replay`), opened read-only, and each one's share of every batch; the rest
+    comes from this run's own buffer."""
+    offline: bool = False
+    """Learn from the earlier buffers alone, without an environment; the shares are divided by their sum."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ReplayConfig:
+        total = sum(self.earlier.values())
+        if self.offline and not self.earlier:
+            raise ValueError("offline learns from earlier buffers alone, but `earlier` names none; add a folder")
+        if not self.offline and total >= 1.0:
+            raise ValueError(
+                f"the shares of `earlier` sum up to {total:g}, which leaves nothing to this run; make it less than 1, "
+                "or set offline"
+            )
+        return self
 
 
 class ExperimentConfig(Config):
@@ -75,9 +92,30 @@ class ExperimentConfig(Config):
                 f"learner.batch_size {self.learner.batch_size} is larger than replay.capacity_rows "
                 f"{self.replay.capacity_rows}"
             )
+        self._check_workers()
         if self.env.kind == "world":
             self._check_observation(self.env.observation)
         return self
+
+    def _check_workers(self) -> None:
+        """Refuses workers that the learner can't use, or that can't share the environments."""
+        workers = self.runner.workers
+        if self.replay.earlier and self.learner.kind != "sac":
+            raise ValueError(
+                f"replay.earlier is of no use to learner.kind {self.learner.kind}, which learns from fresh windows "
+                "alone; leave it out, or set learner.kind to sac"
+            )
+        if self.replay.offline and workers:
+            raise ValueError(f"replay.offline drives nothing, but runner.workers is {workers}; set it to 0")
+        if workers and self.learner.kind != "sac":
+            raise ValueError(
+                f"runner.workers is {workers}, but learner.kind {self.learner.kind} learns from windows that it drives "
+                "itself; set runner.workers to 0, or learner.kind to sac"
+            )
+        if workers and self.env.num_envs % workers:
+            raise ValueError(
+                f"{workers} runner.workers can't share {self.env.num_envs} env.num_envs evenly; make it a multiple"
+            )
 
     def _check_observation(self, learned: str) -> None:
         """Refuses a suite that shows the policy something else than it learns from."""
@@ -152,6 +190,8 @@ def build_trainer(config: ExperimentConfig, policy: ActorPolicy) -> OnlineTraine
         seed=config.seed,
         capacity_rows=config.replay.capacity_rows,
         guard=config.guard,
+        earlier=config.replay.earlier,
+        is_offline=config.replay.offline,
     )
 
 

@@ -14,6 +14,7 @@ from carla_online.errors import CheckpointError
 from carla_online.evaluation import Evaluation, SuiteConfig, TraceRecorder, evaluate, evaluate_routes
 from carla_online.evaluation.files import read_json, write_json
 from carla_online.online.experiment import ExperimentConfig, build_baseline
+from carla_online.online.runner import LAST_POLICY
 from carla_online.online.selection import BEST_POLICY
 from carla_online.policies.actor import ActorPolicy, DeltaPolicy
 from carla_online.policies.baseline import Baseline
@@ -56,7 +57,10 @@ def judge(config: ExperimentConfig, run_dir: Path, *, suite: SuiteConfig | None 
     """
     suite = suite or config.suite
     baseline = build_baseline(config)
-    policy = load_best(run_dir, baseline=baseline)
+    if config.replay.offline:  # nothing was driven, so nothing was chosen
+        policy = load_policy(run_dir / LAST_POLICY, baseline=baseline)
+    else:
+        policy = load_best(run_dir, baseline=baseline)
     before: Evaluation | None = None
     if baseline is not None:
         before = evaluate(baseline, suite=suite, name=f"baseline-{suite.set_number}", label="baseline", role="baseline")

@@ -61,6 +61,8 @@ class Progress:
         self._values: dict[str, float] = {}
         self._speed = _Speed()
         self._shown_s = -math.inf
+        self.detail: list[str] = []
+        """Lines below the figures: who does what at this moment."""
 
     def __enter__(self) -> Progress:
         if self._is_enabled and self._console.is_terminal:
@@ -134,7 +136,7 @@ class Progress:
         counts = Text(f"{self._step:,} / {self._total:,} env steps  {self._left()}")
         head.add_row(ProgressBar(total=self._total, completed=min(self._step, self._total)), counts)
         figures = Text("   ").join(Text.assemble((f"{label} ", "dim"), value) for label, value in self._figures())
-        return Group(head, figures)
+        return Group(head, figures, *(Text(line, style="dim") for line in self.detail))
 
 
 class _Speed:

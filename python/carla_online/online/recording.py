@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from carla_online.envs.transitions import Step
 from carla_online.online.trainer import EnvironmentFacts, Recovery
 from carla_online.policies.actor import ActorPolicy
+from carla_online.policies.contract import Policy
 from carla_online.replay import ReplayBuffer, ReplaySchema, ReplayWriter
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -24,15 +25,28 @@ class ReplayRecorder:
         facts: The environments.
         policy: Names the baseline.
         capacity_rows: Transitions the replay keeps.
+        first_stream: Number of the first environment's stream; processes that write at the same time have their own.
     """
 
-    def __init__(self, directory: Path, facts: EnvironmentFacts, policy: ActorPolicy, *, capacity_rows: int) -> None:
-        schema = ReplaySchema.transitions(facts.obs_dim, facts.action_dim, facts.reward_term_names)
+    def __init__(
+        self,
+        directory: Path,
+        facts: EnvironmentFacts,
+        policy: Policy,
+        *,
+        capacity_rows: int,
+        first_stream: int = 0,
+    ) -> None:
+        schema = ReplaySchema.transitions(
+            facts.obs_dim, facts.action_dim, facts.reward_term_names, birdseye_px=facts.birdseye_px
+        )
         self.replay = ReplayBuffer.open_or_create(directory / "replay", schema, capacity_rows=capacity_rows)
         self._num_envs = facts.num_envs
-        baseline = policy.baseline
+        baseline = policy.baseline if isinstance(policy, ActorPolicy) else None
         self._baseline_id = self.replay.baseline_id(baseline.fingerprint if baseline is not None else "none")
-        self._slice_id = self.replay.slice_id(facts.slice_name)
+        self._slice_names = facts.slice_names or (facts.slice_name,)
+        self._slice_id_of = {0: self.replay.slice_id(self._slice_names[0])}
+        self._first_stream = first_stream
         self._episode_id = np.zeros(facts.num_envs, dtype=np.uint64)
         self._episode_open = np.zeros(facts.num_envs, dtype=np.bool_)
         self._writer: ReplayWriter | None = None
@@ -51,7 +65,7 @@ class ReplayRecorder:
             version: Gradient steps that the policy had taken.
         """
         if self._writer is None:
-            self._writer = self.replay.writer(streams=self._num_envs)
+            self._writer = self.replay.writer(streams=self._num_envs, first_stream=self._first_stream)
         step_ids = np.zeros(self._num_envs, dtype=np.uint64)
         step_ids[closed] = first_id + np.arange(int(closed.sum()), dtype=np.uint64)
         # An episode is named after its first transition, so names never repeat, not even after a crash.
@@ -62,7 +76,7 @@ class ReplayRecorder:
             "episode_id": self._episode_id,
             "step_id": step_ids,
             "policy_version": np.full(count, version, dtype=np.uint32),
-            "slice_id": np.full(count, self._slice_id, dtype=np.uint16),
+            "slice_id": self._slice_ids(step),
             "baseline_id": np.full(count, self._baseline_id, dtype=np.uint16),
             "weight": np.ones(count, dtype=np.float32),
             "quarantined": np.zeros(count, dtype=np.bool_),
@@ -70,6 +84,13 @@ class ReplayRecorder:
         self._writer.append(rows | tags, next_values, mask=closed)
         self._episode_open[closed] = True
         self._episode_open[step.terminated | step.truncated] = False
+
+    def _slice_ids(self, step: Step) -> NDArray[np.uint16]:
+        indices = np.asarray(step.info.get("slice_index", np.zeros(self._num_envs, np.int64)))
+        for index in np.unique(indices).tolist():
+            if index not in self._slice_id_of:
+                self._slice_id_of[index] = self.replay.slice_id(self._slice_names[index])
+        return np.array([self._slice_id_of[index] for index in indices.tolist()], dtype=np.uint16)
 
     def counters(self) -> dict[str, object]:
         """Returns where writing stands, JSON-able."""

@@ -22,7 +22,8 @@ from carla_online.files import write_bytes_atomically
 from carla_online.online.checkpoint import list_checkpoints
 
 # What may differ between two starts of the same run: it changes how long or where, not what is learned.
-_FREE_KEYS = frozenset({"runner.total_env_steps", "runner.run_dir"})
+_FREE_KEYS = frozenset({"runner.total_env_steps", "runner.run_dir", "runner.workers"})
+_FREE_SECTION = "runner.supervision."
 
 
 class RunDirectory:
@@ -70,7 +71,7 @@ class RunDirectory:
             return
         ours, theirs = flatten(config.model_dump(mode="json")), flatten(read_yaml(file))
         keys = sorted(
-            key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key) and key not in _FREE_KEYS
+            key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key) and not _is_free(key)
         )
         if keys:
             lines = [f"  {key}: {theirs.get(key)!r} in the run, {ours.get(key)!r} now" for key in keys]
@@ -102,6 +103,10 @@ class RunDirectory:
     def close(self) -> None:
         """Gives the folder free."""
         self._lock.close()
+
+
+def _is_free(key: str) -> bool:
+    return key in _FREE_KEYS or key.startswith(_FREE_SECTION)
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

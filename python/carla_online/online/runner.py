@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from carla_online.config import Config
-from carla_online.envs.contract import REWARD_TERM_NAMES
-from carla_online.envs.transitions import TransitionSource
-from carla_online.errors import CheckpointError, ConfigError
+from carla_online.envs.workers.config import SupervisionConfig
+from carla_online.errors import CheckpointError, ConfigError, SimulatorError
 from carla_online.files import write_bytes_atomically
 from carla_online.online.callbacks import Callback
 from carla_online.online.checkpoint import (
@@ -27,15 +26,18 @@ from carla_online.online.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from carla_online.online.episodes import EpisodeTracker
+from carla_online.online.intake import InProcessIntake, Intake, Turn
 from carla_online.online.metrics import JsonLinesWriter, MetricHub, TensorBoardWriter
 from carla_online.online.progress import Progress
 from carla_online.online.run_directory import RunDirectory, provenance
 from carla_online.online.signals import stop_on_signals
-from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, TrainerState, split_prefix
+from carla_online.online.trainer import OnlineTrainer, TrainerState, split_prefix
 from carla_online.online.window import Interval, Window
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.storage import policy_to_bytes
+
+LAST_POLICY = "policies/last.safetensors"
+"""The policy at the last checkpoint, below a run's folder."""
 
 
 class RunnerConfig(Config):
@@ -55,6 +57,15 @@ class RunnerConfig(Config):
     """Environment steps between two evaluations on the selection seeds."""
     torch_threads: int = Field(1, ge=1, le=256)
     """Threads of one torch operation. Two beside a busy core were 34 to 59 times slower than one."""
+    workers: int = Field(0, ge=0, le=512)
+    """Processes that drive, sharing `env.num_envs` evenly, while this one learns; 0 drives and learns in one process,
+    which alone can resume bit for bit."""
+    weights_every_updates: int = Field(20, ge=1)
+    """Gradient steps after which the workers get new weights."""
+    lead_updates: int = Field(256, ge=1)
+    """Gradient steps that may be owed before the workers wait for the learner."""
+    supervision: SupervisionConfig = SupervisionConfig()
+    """Deadlines, restarts and limits of the workers."""
     tensorboard: bool = True
     """Write TensorBoard files beside the JSON lines."""
 
@@ -71,7 +82,7 @@ class CARLAOnlineRunner:
     """Runs a trainer on environments, in one folder that survives the process.
 
     Args:
-        env: Any Gymnasium vector environment with a continuous action space.
+        env: Any Gymnasium vector environment with a continuous action space; or another intake of experience.
         trainer: What learns.
         run_dir: The run's folder.
         resume: `auto` goes on from the newest checkpoint if there is one, `must` requires one, `never` requires a
@@ -90,7 +101,7 @@ class CARLAOnlineRunner:
 
     def __init__(
         self,
-        env: VectorEnv[Any, Any, Any],
+        env: VectorEnv[Any, Any, Any] | Intake,
         trainer: OnlineTrainer,
         *,
         run_dir: str | Path,
@@ -112,8 +123,7 @@ class CARLAOnlineRunner:
         self.recoveries = 0
         self._stop = threading.Event()
         self._start_messages: list[str] = []
-        self._source = TransitionSource(env)
-        self._episodes = EpisodeTracker(self._source.num_envs)
+        self._intake = env if isinstance(env, Intake) else InProcessIntake(env)
         self.directory = RunDirectory(Path(run_dir))
         try:
             self._open(resume, config)
@@ -125,6 +135,9 @@ class CARLAOnlineRunner:
         """Trains until the run has taken `total_env_steps` (its settings' number if None), or is told to stop.
 
         SIGINT and SIGTERM end it at the next step boundary, with a checkpoint; a second SIGINT ends it at once.
+
+        Raises:
+            SimulatorError: Simulators failed too often; a checkpoint was written.
         """
         total = self.settings.total_env_steps if total_env_steps is None else total_env_steps
         self._stop.clear()
@@ -135,7 +148,14 @@ class CARLAOnlineRunner:
                 progress.message(message)
             self._start_messages = []
             self._remember_target(total)
-            self._loop(total, progress)
+            try:
+                self._loop(total, progress)
+            except SimulatorError:
+                # What was learned stays, and the report tells what happened.
+                self._intake.finish(self.trainer)
+                self._tell(progress)
+                self._save()
+                raise
             self._save()
             if self._stop.is_set() and self.env_steps < total:
                 progress.message(
@@ -154,8 +174,8 @@ class CARLAOnlineRunner:
 
     def close(self) -> None:
         """Closes environments, replay and metric files."""
+        self._intake.close()  # before the replay that workers write to
         self.trainer.close()
-        self._source.close()
         self._metrics.close()
         self.directory.close()
 
@@ -177,59 +197,36 @@ class CARLAOnlineRunner:
         checkpoint = read_checkpoint(newest[0]) if newest else None
         if config is not None:
             self.directory.bind_config(config)
-        self.trainer.prepare(self._facts(), directory=path)
+        self.trainer.prepare(self._intake.facts, directory=path)
         if checkpoint is not None:
             self._resume(checkpoint)
         elif self.directory.has_experience:
             self._recover_without_checkpoint()
         else:
-            self._obs, _ = self._source.reset(seed=self.seed, rows_per_sequence=self.trainer.rows_per_sequence)
+            self._intake.begin(self.trainer, seed=self.seed)
         sinks: list[Any] = [JsonLinesWriter(path / "metrics.jsonl", resume_step=self.env_steps)]
         if self.settings.tensorboard:
             sinks.append(TensorBoardWriter(path / "tensorboard", resume_step=self.env_steps))
         self._metrics = MetricHub(sinks)
 
-    def _facts(self) -> EnvironmentFacts:
-        source = self._source
-        slice_names = tuple(getattr(source.env.unwrapped, "slice_names", ("default",)))
-        return EnvironmentFacts(
-            num_envs=source.num_envs,
-            obs_dim=source.obs_dim,
-            action_dim=source.action_dim,
-            reward_term_names=REWARD_TERM_NAMES if source.capabilities.reward_terms else (),
-            capabilities=source.capabilities,
-            slice_name=slice_names[0],
-            environments=source if source.capabilities.exact_restore else None,
-            slice_names=slice_names,
-            birdseye_px=source.layout.birdseye_px,
-        )
-
     def _remember_target(self, total: int) -> None:
         self.directory.write_json("run.json", provenance(self.seed) | {"target_env_steps": total})
 
     def _loop(self, total: int, progress: Progress) -> None:
-        """One turn is one step of all environments; the counters alone decide what happens when, never the clock."""
+        """The counters alone decide what happens when, never the clock. In this process a turn is one step of all."""
         settings = self.settings
         log = Interval(settings.log_every_env_steps, self.env_steps)
         save = Interval(settings.checkpoint_every_env_steps, self.env_steps)
         evaluate = Interval(settings.evaluate_every_env_steps, self.env_steps)
         window = Window(self.env_steps, self._transitions, self._updates)
         while self.env_steps < total and not self._stop.is_set():
-            step = self._source.step(self.trainer.act(self._obs))
-            self.trainer.observe(step)
-            self._obs = step.obs
+            turn = self._intake.turn(self.trainer, remaining=total - self.env_steps)
             fresh = self.trainer.update()
-            self.env_steps += int(step.valid.sum()) + self.trainer.take_extra_env_steps()
-            window.add(fresh, self._episodes.observe(step))
-            for callback in self.callbacks:
-                callback.on_step(self, step)
-                for episode in window.new_episodes:
-                    callback.on_episode(self, episode)
-                if fresh:
-                    callback.on_update(self, fresh)
-            for message in self.trainer.report():
-                progress.message(message)
-                self._metrics.text("guard", message, self.env_steps)
+            self.env_steps += turn.env_steps + self.trainer.take_extra_env_steps()
+            window.add(fresh, turn.episodes)
+            self._call_back(turn, fresh)
+            self._tell(progress)
+            progress.detail = self._intake.status()
             progress.update(self.env_steps, window.latest)
             if log.is_due(self.env_steps):
                 self._log(window)
@@ -238,11 +235,28 @@ class CARLAOnlineRunner:
                 window.restart_clock()
             if save.is_due(self.env_steps):
                 self._save()
+        self.env_steps += self._intake.finish(self.trainer).env_steps
+        self._tell(progress)
         if not self._stop.is_set():
             self._evaluate()
 
+    def _call_back(self, turn: Turn, fresh: Mapping[str, float]) -> None:
+        for callback in self.callbacks:
+            if turn.step is not None:
+                callback.on_step(self, turn.step)
+            for episode in turn.episodes:
+                callback.on_episode(self, episode)
+            if fresh:
+                callback.on_update(self, fresh)
+
+    def _tell(self, progress: Progress) -> None:
+        told = [("guard", message) for message in self.trainer.report()] + self._intake.messages()
+        for tag, message in told:
+            progress.message(message)
+            self._metrics.text(tag, message, self.env_steps)
+
     def _evaluate(self) -> None:
-        if self.evaluator is not None:
+        if self.evaluator is not None and self._intake.is_driving:
             self._write(self.evaluator.evaluate(self.env_steps, transitions=self._transitions))
 
     @property
@@ -255,8 +269,8 @@ class CARLAOnlineRunner:
 
     def _log(self, window: Window) -> None:
         metrics = window.close(self.env_steps, self._transitions, self._updates)
-        metrics |= {"rollout/episodes": float(self._episodes.episodes), "time/updates": float(self._updates)}
-        metrics |= {"replay/transitions": float(self._transitions)}
+        metrics |= {"rollout/episodes": float(self._intake.episodes), "time/updates": float(self._updates)}
+        metrics |= {"replay/transitions": float(self._transitions)} | self._intake.metrics()
         self._write(metrics)
 
     def _write(self, metrics: Mapping[str, float]) -> None:
@@ -266,16 +280,13 @@ class CARLAOnlineRunner:
         state = self.trainer.state()
         arrays: dict[str, NDArray[np.generic]] = {f"trainer.{name}": value for name, value in state.arrays.items()}
         arrays |= {f"tensor.{name}": value.numpy() for name, value in state.tensors.items()}
-        arrays |= {f"episodes.{name}": value for name, value in self._episodes.state_dict().items()}
-        if self._source.capabilities.exact_restore:
-            arrays |= {f"env.{name}": value for name, value in self._source.snapshot().items()}
+        arrays |= self._intake.state()
         counters = {"env_steps": self.env_steps, "recoveries": self.recoveries, "trainer": state.counters}
         path = checkpoint_path(self.directory.path, self._transitions)
         write_checkpoint(path, Checkpoint(arrays, counters))
         prune_checkpoints(self.directory.path, keep=self.settings.keep_checkpoints)
         if isinstance(self.trainer.policy, ActorPolicy):
-            last = self.directory.path / "policies" / "last.safetensors"
-            write_bytes_atomically(last, policy_to_bytes(self.trainer.policy))
+            write_bytes_atomically(self.directory.path / LAST_POLICY, policy_to_bytes(self.trainer.policy))
         for callback in self.callbacks:
             callback.on_checkpoint(self, path)
 
@@ -283,12 +294,10 @@ class CARLAOnlineRunner:
         arrays, counters = checkpoint.arrays, checkpoint.counters
         tensors = {name: torch.from_numpy(np.array(v)) for name, v in split_prefix(arrays, "tensor.").items()}
         state = TrainerState(tensors, split_prefix(arrays, "trainer."), counters["trainer"])
-        can_restore = self._source.capabilities.exact_restore
-        recovery = self.trainer.load_state(state, same_worlds=can_restore)
+        recovery = self.trainer.load_state(state, same_worlds=self._intake.can_restore)
         self.env_steps, self.recoveries = int(counters["env_steps"]), int(counters["recoveries"])
         if recovery.is_exact:
-            self._episodes.load_state_dict(split_prefix(arrays, "episodes."))
-            self._obs = self._source.restore(split_prefix(arrays, "env."))
+            self._intake.restore(arrays)
             self._start_messages.append(f"resumed exactly at {self.env_steps:,} env steps")
             return
         self._restart_environments(recovery.kept_transitions, recovery.closed_episodes)
@@ -302,7 +311,11 @@ class CARLAOnlineRunner:
         self.recoveries += 1
         # Another seed than before, or the same episodes would be driven twice.
         seed = (self.seed + 1_000_003 * (self._transitions + self.recoveries)) % 2**31
-        self._obs, _ = self._source.reset(seed=seed, rows_per_sequence=self.trainer.rows_per_sequence)
+        self._intake.begin(self.trainer, seed=seed)
+        if kept == 0 and closed == 0:
+            if self.env_steps:
+                self._start_messages.append(f"resumed at {self.env_steps:,} env steps, with new episodes")
+            return
         self._start_messages.append(
             f"recovered at {self.env_steps:,} env steps: kept {kept:,} transitions newer than the checkpoint, ended "
             f"{closed} open episodes as truncated; learning goes on from the checkpoint"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from carla_online.envs.observations import ObservationArray
@@ -16,14 +17,21 @@ from carla_online.errors import CheckpointError, PolicyError
 from carla_online.learners.config import SACConfig
 from carla_online.learners.sac import SACLearner, TransitionBatch
 from carla_online.online.collector import Collector
+from carla_online.online.earlier import EarlierBuffers
 from carla_online.online.guard import GuardConfig, StabilityGuard
+from carla_online.online.recording import ReplayRecorder
 from carla_online.online.rule import OwnRule
 from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, Recovery, TrainerState, split_prefix
 from carla_online.online.warmup import Warmup
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.contract import FloatArray, Policy
 from carla_online.policies.networks import gaussian_kl
-from carla_online.replay import ReplayBuffer, ReplaySampler, ReplaySchema, ReplayWriter
+from carla_online.replay import ReplayBuffer, ReplaySampler
+from carla_online.replay.mixture import MixtureSampler
+
+_OFFLINE_ROWS: Final = 1_000
+_FED_UPDATES: Final = 32
+"""Updates in one call where others feed the trainer."""
 
 
 class OnlineSACTrainer(OnlineTrainer):
@@ -36,6 +44,8 @@ class OnlineSACTrainer(OnlineTrainer):
         seed: Seeds network weights, exploration, sampling and warm-up.
         capacity_rows: Transitions the replay keeps.
         guard: Settings of the stability guard.
+        earlier: Folders of earlier runs' buffers and each one's share of every batch.
+        is_offline: Learn from those alone; the run's own buffer stays empty.
     """
 
     def __init__(
@@ -46,11 +56,15 @@ class OnlineSACTrainer(OnlineTrainer):
         seed: int = 0,
         capacity_rows: int = 1_000_000,
         guard: GuardConfig | None = None,
+        earlier: Mapping[str, float] | None = None,
+        is_offline: bool = False,
     ) -> None:
         self.policy = policy
         self.config = config or SACConfig()
         self.seed = seed
-        self.capacity_rows = capacity_rows
+        self.capacity_rows = _OFFLINE_ROWS if is_offline else capacity_rows
+        self._earlier_shares, self._is_offline = dict(earlier or {}), is_offline
+        self._earlier: EarlierBuffers | None = None
         self.learner: SACLearner | OwnRule
         if isinstance(policy, ActorPolicy):
             self.learner = SACLearner(policy, config=self.config, generator=torch.Generator().manual_seed(2 * seed))
@@ -69,18 +83,14 @@ class OnlineSACTrainer(OnlineTrainer):
         self.transitions = 0
         self.updates = 0
         self._due = 0.0
+        self._is_fed = False
         self._metrics: dict[str, Tensor] = {}
         self._messages: list[str] = []
 
     def prepare(self, facts: EnvironmentFacts, *, directory: Path) -> None:
         """Opens or creates the replay below `directory`; see `OnlineTrainer.prepare`."""
-        schema = ReplaySchema.transitions(
-            facts.obs_dim, facts.action_dim, facts.reward_term_names, birdseye_px=facts.birdseye_px
-        )
-        self.replay: ReplayBuffer = ReplayBuffer.open_or_create(
-            directory / "replay", schema, capacity_rows=self.capacity_rows
-        )
-        self._num_envs = facts.num_envs
+        self._recorder = ReplayRecorder(directory, facts, self.policy, capacity_rows=self.capacity_rows)
+        self.replay: ReplayBuffer = self._recorder.replay
         self._collector = Collector(
             self.policy,
             num_envs=facts.num_envs,
@@ -90,17 +100,30 @@ class OnlineSACTrainer(OnlineTrainer):
             gamma=self.config.gamma,
         )
         self._warmup = Warmup(self.config.warmup, num_envs=facts.num_envs, action_dim=facts.action_dim, seed=self.seed)
-        self._sampler: ReplaySampler = self.replay.sampler(
-            seed=self.seed, n_step=self.config.n_step, gamma=self.config.gamma**self.config.hold_steps
-        )
+        self._sampler = self._make_sampler()
         self._batch = self._sampler.allocate(self.config.batch_size)
+
+    def _make_sampler(self) -> ReplaySampler | MixtureSampler:
+        seed, n_step, gamma = self.seed, self.config.n_step, self.config.gamma**self.config.hold_steps
+        self._own_sources = 1
+        if not self._earlier_shares:
+            return self.replay.sampler(seed=seed, n_step=n_step, gamma=gamma)
         baseline = self.policy.baseline if isinstance(self.policy, ActorPolicy) else None
-        self._baseline_id = self.replay.baseline_id(baseline.fingerprint if baseline is not None else "none")
-        self._slice_names = facts.slice_names or (facts.slice_name,)
-        self._slice_id_of = {0: self.replay.slice_id(self._slice_names[0])}
-        self._episode_id = np.zeros(facts.num_envs, dtype=np.uint64)
-        self._episode_open = np.zeros(facts.num_envs, dtype=np.bool_)
-        self._writer: ReplayWriter | None = None
+        fingerprint = "none" if baseline is None else baseline.fingerprint
+        self._earlier = EarlierBuffers(self._earlier_shares, baseline=fingerprint)
+        self._messages += self._earlier.describe()
+        own = None if self._is_offline else self.replay
+        sampler, self._own_sources = self._earlier.sampler(own, seed=seed, n_step=n_step, gamma=gamma)
+        return sampler
+
+    def _sample(self) -> None:
+        """Fills the batch. The watermark is the run's own: step numbers of earlier runs are of another count."""
+        watermark = None if self._is_fed else self.transitions - 1
+        if isinstance(self._sampler, MixtureSampler):
+            others: list[int | None] = [None] * (len(self._sampler.samplers) - self._own_sources)
+            self._sampler.sample_into(self._batch, watermark=[watermark] * self._own_sources + others)
+        else:
+            self._sampler.sample_into(self._batch, watermark=watermark)
 
     @property
     def env_steps_per_transition(self) -> int:
@@ -124,29 +147,54 @@ class OnlineSACTrainer(OnlineTrainer):
         count = int(closed.sum())
         if count == 0:
             return 0
-        if self._writer is None:
-            self._writer = self.replay.writer(streams=self._num_envs)
-        step_ids = np.zeros(self._num_envs, dtype=np.uint64)
-        step_ids[closed] = self.transitions + np.arange(count, dtype=np.uint64)
-        # An episode is named after its first transition, so names never repeat, not even after a crash.
-        starts = closed & ~self._episode_open
-        self._episode_id[starts] = step_ids[starts]
-        self._writer.append(rows | self._tags(step_ids, step), next_values, mask=closed)
-        self._episode_open[closed] = True
-        self._episode_open[step.terminated | step.truncated] = False
+        self._recorder.append(step, closed, rows, next_values, first_id=self.transitions, version=self.updates)
         self.transitions += count
         if self._learning_started():
             self._due += count * self.config.updates_per_env_step
         return count
+
+    def absorb(self, transitions: int) -> None:
+        """Takes note that other processes have stored transitions up to this number, for `update` to learn from.
+
+        From the first call on, `update` returns after a few updates, so that who feeds the trainer isn't held up.
+        """
+        count = transitions - self.transitions
+        self.transitions, self._is_fed = transitions, True
+        if self._learning_started():
+            self._due += count * self.config.updates_per_env_step
+
+    @property
+    def owed_updates(self) -> float:
+        """Gradient steps that the transitions so far have earned and that weren't taken yet."""
+        return self._due
+
+    @property
+    def owes_updates(self) -> bool:
+        """Whether `update` has something to do."""
+        return self._due >= 1.0 and not self.guard.is_frozen and self._learning_started()
+
+    @property
+    def policy_module(self) -> ActorPolicy:
+        """The policy, where it is one with weights.
+
+        Raises:
+            PolicyError: It is another kind.
+        """
+        if not isinstance(self.policy, ActorPolicy):
+            raise PolicyError(
+                f"{type(self.policy).__name__} has no weights to hand out; use DeltaPolicy or FullPolicy."
+            )
+        return self.policy
 
     def update(self) -> dict[str, float]:
         """Does the updates that are due; see `OnlineTrainer.update`."""
         if self.guard.is_frozen or not self._learning_started():
             return {}
         metrics: dict[str, float] = {}
-        while self._due >= 1.0 and not self.guard.is_frozen:
+        last = self.updates + _FED_UPDATES if self._is_fed else None
+        while self._due >= 1.0 and not self.guard.is_frozen and self.updates != last:
             self._due -= 1.0
-            self._sampler.sample_into(self._batch, watermark=self.transitions - 1)
+            self._sample()
             batch = TransitionBatch.from_arrays(self._batch)
             if isinstance(self.learner, SACLearner):
                 self._metrics |= self.learner.update(batch, train_actor=self._actor_started())
@@ -166,7 +214,7 @@ class OnlineSACTrainer(OnlineTrainer):
         """Returns learner, exploration, open transitions and counters; see `OnlineTrainer.state`."""
         arrays = {f"collector.{name}": value for name, value in self._collector.state_dict().items()}
         arrays |= {f"warmup.{name}": value for name, value in self._warmup.state_dict().items()}
-        arrays |= {"episode_id": self._episode_id.copy(), "episode_open": self._episode_open.copy()}
+        arrays |= self._recorder.arrays()
         tensors = {f"learner.{name}": value for name, value in self.learner.state_dict().items()}
         tensors["generator"] = self._generator.get_state()
         if isinstance(self.policy, ActorPolicy):
@@ -177,9 +225,11 @@ class OnlineSACTrainer(OnlineTrainer):
             "due": self._due,
             "sampler": dict(self._sampler.state),
             "guard": self.guard.state_dict(),
-            "writer": None if self._writer is None else self._writer.state,
-            "replay_total_appended": self.replay.total_appended,
         }
+        written = self._recorder.counters()
+        # Where others write there is no place at which this process could go on.
+        total = -1 if self._is_fed else written["total_appended"]
+        counters |= {"writer": written["writer"], "replay_total_appended": total}
         return TrainerState(tensors, arrays, counters)
 
     def load_state(self, state: TrainerState, *, same_worlds: bool) -> Recovery:
@@ -195,23 +245,15 @@ class OnlineSACTrainer(OnlineTrainer):
             self._sampler.restore(counters["sampler"])  # type: ignore[arg-type]
             self.guard.load_state_dict(counters["guard"])  # type: ignore[arg-type]
             self.guard.keep(self.learner.state_dict(), step_id=self.transitions, updates=self.updates)
-            self._warmup.load_state_dict(split_prefix(state.arrays, "warmup."))
-            newer = self.replay.total_appended - int(str(counters["replay_total_appended"]))
+            if state.arrays["episode_id"].shape[0] == self._collector.num_envs:  # not if the workers' number changed
+                self._warmup.load_state_dict(split_prefix(state.arrays, "warmup."))
+            written = {"writer": counters["writer"], "total_appended": counters["replay_total_appended"]}
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint doesn't fit this configuration: {error}") from error
-        if newer == 0 and same_worlds and self._continue_writing(counters["writer"]):
+        if same_worlds and self._recorder.goes_on(written, state.arrays):
             self._collector.load_state_dict(split_prefix(state.arrays, "collector."))
-            self._episode_id[...] = state.arrays["episode_id"]
-            self._episode_open[...] = state.arrays["episode_open"]
             return Recovery(is_exact=True, kept_transitions=0, closed_episodes=0)
         return self._recover()
-
-    def _continue_writing(self, writer: object) -> bool:
-        """Goes on in the very blocks that were being filled, or says that this can't be done."""
-        if writer is None:
-            return True
-        self._writer = self.replay.writer(streams=self._num_envs, resume=writer)
-        return self._writer.resumed
 
     def recover(self) -> Recovery:
         """Keeps what a process killed before its first checkpoint had stored; see `OnlineTrainer.recover`."""
@@ -219,17 +261,15 @@ class OnlineSACTrainer(OnlineTrainer):
 
     def close(self) -> None:
         """Closes the replay."""
-        if self._writer is not None:
-            self._writer.close()
-        self.replay.close()
+        self._recorder.close()
+        if self._earlier is not None:
+            self._earlier.close()
 
     def _recover(self) -> Recovery:
-        closed = self.replay.close_open_episodes()
-        last = self.replay.last_step_id()
-        kept = 0 if last is None else max(0, last + 1 - self.transitions)
+        recovery = self._recorder.recover(self.transitions)
         # No updates are owed for the kept rows: paid in one go they would hold the environments up for minutes.
-        self.transitions += kept
-        return Recovery(is_exact=False, kept_transitions=kept, closed_episodes=closed)
+        self.transitions += recovery.kept_transitions
+        return recovery
 
     def _learning_started(self) -> bool:
         warmup = self.config.warmup
@@ -238,25 +278,6 @@ class OnlineSACTrainer(OnlineTrainer):
     def _actor_started(self) -> bool:
         warmup = self.config.warmup
         return self.transitions >= warmup.transitions and self.updates >= warmup.critic_burn_in_updates
-
-    def _slice_ids(self, step: Step) -> NDArray[np.uint16]:
-        indices = np.asarray(step.info.get("slice_index", np.zeros(self._num_envs, np.int64)))
-        for index in np.unique(indices).tolist():
-            if index not in self._slice_id_of:
-                self._slice_id_of[index] = self.replay.slice_id(self._slice_names[index])
-        return np.array([self._slice_id_of[index] for index in indices.tolist()], dtype=np.uint16)
-
-    def _tags(self, step_ids: NDArray[np.uint64], step: Step) -> dict[str, NDArray[np.generic]]:
-        count = self._num_envs
-        return {
-            "episode_id": self._episode_id,
-            "step_id": step_ids,
-            "policy_version": np.full(count, self.updates, dtype=np.uint32),
-            "slice_id": self._slice_ids(step),
-            "baseline_id": np.full(count, self._baseline_id, dtype=np.uint16),
-            "weight": np.ones(count, dtype=np.float32),
-            "quarantined": np.zeros(count, dtype=np.bool_),
-        }
 
     def _look(self, batch: TransitionBatch) -> dict[str, float]:
         """Reads the newest metrics, adds the drift, and lets the guard judge them."""

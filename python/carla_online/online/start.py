@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from carla_online.envs.transitions import TransitionSource
 from carla_online.online.callbacks import Callback
 from carla_online.online.experiment import (
     ExperimentConfig,
@@ -13,6 +12,7 @@ from carla_online.online.experiment import (
     build_policy,
     build_trainer,
 )
+from carla_online.online.intake import InProcessIntake, Intake
 from carla_online.online.runner import CARLAOnlineRunner, Evaluator
 from carla_online.online.selection import ReturnSelector, RouteSelector
 
@@ -32,11 +32,29 @@ def open_run(
         ConfigError: The folder is in use or belongs to another configuration.
         CheckpointError: The newest checkpoint is damaged.
     """
-    env = build_env(config)
-    source = TransitionSource(env)
-    policy = build_policy(
-        config, obs_dim=source.obs_dim, action_dim=source.action_dim, birdseye_px=source.layout.birdseye_px
-    )
+    intake: Intake
+    if config.replay.offline:
+        from carla_online.online.offline import OfflineIntake
+
+        intake = OfflineIntake(next(iter(config.replay.earlier)))
+    elif config.runner.workers:
+        from carla_online.online.workers import WorkersIntake
+
+        intake = WorkersIntake(config, run_dir)
+    else:
+        intake = InProcessIntake(build_env(config))
+    try:
+        return _open(config, intake, run_dir=run_dir, callbacks=callbacks, show_progress=show_progress)
+    except BaseException:
+        intake.close()
+        raise
+
+
+def _open(
+    config: ExperimentConfig, intake: Intake, *, run_dir: Path, callbacks: Sequence[Callback], show_progress: bool
+) -> CARLAOnlineRunner:
+    facts = intake.facts
+    policy = build_policy(config, obs_dim=facts.obs_dim, action_dim=facts.action_dim, birdseye_px=facts.birdseye_px)
     evaluator: Evaluator
     if config.env.kind == "gymnasium":
         evaluator = ReturnSelector(policy, env_id=config.env.id, config=config.selection, run_dir=run_dir)
@@ -45,7 +63,7 @@ def open_run(
             policy, baseline=policy.baseline, suite=config.suite, config=config.selection, run_dir=run_dir
         )
     return CARLAOnlineRunner(
-        env,
+        intake,
         build_trainer(config, policy),
         run_dir=run_dir,
         config=config,

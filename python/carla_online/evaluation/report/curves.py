@@ -129,7 +129,7 @@ def curves_section(inputs: RunInputs) -> Html:
             "p", "Pale: as logged; strong: mean over the last twelfth of the points; dashed: the guard.", class_="note"
         ),
         tag("div", charts, class_="charts"),
-        _events(inputs.events),
+        _events([event for event in inputs.events if event[1] == "guard"]),
         tag("details", tag("summary", f"{len(rest)} other metrics"), tag("div", rest, class_="charts"))
         if rest
         else None,

@@ -11,6 +11,7 @@ from carla_online.errors import EvaluationError
 from carla_online.evaluation.files import read_json
 from carla_online.evaluation.metric_rows import Series, read_events, read_metrics
 from carla_online.evaluation.records import Evaluation, load_evaluations
+from carla_online.evaluation.report.workers import read_incidents, read_workers
 from carla_online.evaluation.trace import load_trace
 
 _LARGEST_CONFIG = 1_000_000
@@ -30,6 +31,10 @@ class RunInputs:
     """Messages as (step, tag, text)."""
     evaluations: list[Evaluation]
     """Compared anew, baselines first."""
+    workers: list[Mapping[str, Any]]
+    """What each worker did; none for a run in one process."""
+    incidents: list[Mapping[str, Any]]
+    """What happened to workers."""
     trace: Mapping[str, Any] | None
     """One episode."""
     provenance: Mapping[str, Any]
@@ -66,6 +71,8 @@ def gather(run_dir: Path) -> RunInputs:
         metrics=metrics,
         events=events,
         evaluations=evaluations,
+        workers=read_workers(run_dir, missing),
+        incidents=read_incidents(run_dir),
         trace=_trace(run_dir / "trace.json", missing),
         provenance=_provenance(run_dir / "run.json", missing),
         # Folders of this machine have no place in a file that is passed on.

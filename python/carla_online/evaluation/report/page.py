@@ -14,6 +14,7 @@ from carla_online.evaluation.report.curves import curves_section
 from carla_online.evaluation.report.inputs import RunInputs, gather
 from carla_online.evaluation.report.markup import Html, join, json_block, tag
 from carla_online.evaluation.report.verdict import Group, evaluation_section, groups_of, headline
+from carla_online.evaluation.report.workers import workers_section
 from carla_online.files import write_bytes_atomically
 
 # The page may run its own script and style and load nothing: even a fault in escaping couldn't call home.
@@ -65,6 +66,7 @@ def render(inputs: RunInputs) -> str:
             "main",
             evaluation_section(groups),
             curves_section(inputs),
+            workers_section(inputs.workers, inputs.incidents),
             _animation_section(inputs.trace),
             _settings_section(inputs),
         ),
