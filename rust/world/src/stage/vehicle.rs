@@ -6,7 +6,7 @@
 
 use crate::geometry::wrap_angle;
 use crate::stage::physics::{Drive, VehiclePhysics, interpolate};
-use crate::stage::pose::{Transform, Vector};
+use crate::stage::pose::{Rotation, Transform, Vector, wrap_degrees};
 
 /// Longest step of the integration, seconds: two per 50 ms.
 const LONGEST_SUBSTEP_S: f32 = 0.025;
@@ -82,6 +82,8 @@ pub struct Vehicle {
     area_m2: f32,
     pub(super) throttle: f32,
     pub(super) brake: f32,
+    /// The heading that the last step wrote, degrees and radians.
+    heading: Option<(f32, f32)>,
     gear: i32,
     shift_left_s: f32,
 }
@@ -141,6 +143,7 @@ impl Vehicle {
             area_m2,
             throttle: 0.0,
             brake: 0.0,
+            heading: None,
             gear: NEUTRAL,
             shift_left_s: 0.0,
         }
@@ -226,6 +229,22 @@ impl Vehicle {
             && self.control.throttle == 0.0
             && self.ackermann.is_none()
             && self.constant_velocity.is_none()
+            && !(self.control.manual_gear_shift && self.control.gear != self.gear)
+    }
+
+    /// A heading in radians. The one that the last step wrote keeps its bits: turned into degrees and back at every
+    /// step it would wander off, by millimetres at the end of a road.
+    pub(super) fn heading_rad(&self, rotation: &Rotation) -> f32 {
+        match self.heading {
+            Some((yaw_deg, yaw_rad)) if yaw_deg == rotation.yaw_deg => yaw_rad,
+            _ => rotation.yaw_rad(),
+        }
+    }
+
+    /// Turns to a heading.
+    pub(super) fn turn_to(&mut self, yaw_rad: f32, rotation: &mut Rotation) {
+        rotation.yaw_deg = wrap_degrees(yaw_rad.to_degrees());
+        self.heading = Some((rotation.yaw_deg, yaw_rad));
     }
 
     /// One step on the ground. `surface` scales all tyre forces; 1 is dry.
