@@ -43,7 +43,7 @@ def train(arguments: list[str]) -> int:
         was_stopped = runner.env_steps < total
     if was_stopped:
         return 0
-    if config.env.kind == "world":
+    if config.env.kind != "gymnasium":
         verdict = judge(config, run_dir)
         print(verdict)
     report = write_report(run_dir)

@@ -75,7 +75,7 @@ class ExperimentConfig(Config):
                 f"learner.batch_size {self.learner.batch_size} is larger than replay.capacity_rows "
                 f"{self.replay.capacity_rows}"
             )
-        if self.env.kind == "world":
+        if self.env.kind != "gymnasium":
             self._check_observation(self.env.observation)
         return self
 
