@@ -58,6 +58,8 @@ fn observed(fill: impl FnOnce(&mut [f32; OBSERVATION_DIM])) -> [f32; OBSERVATION
     out
 }
 
+/// The tolerance is the acceleration's: speeds differ by a rounding, which the step length divides.
+///
 /// Drives a world and a mirror that sees the ego after every single step; returns how many decisions were made.
 fn compare(seed: u64, tolerance: f32) -> u32 {
     let mut config = WorldConfig::default();
@@ -107,7 +109,7 @@ fn compare(seed: u64, tolerance: f32) -> u32 {
 
 #[test]
 fn the_same_motion_gives_the_same_numbers_with_the_worlds_own_traffic() {
-    let steps: u32 = (0..6).map(|seed| compare(seed, 2e-6)).sum();
+    let steps: u32 = (0..6).map(|seed| compare(seed, 1e-4)).sum();
     assert!(steps > 600, "{steps}");
 }
 
@@ -122,7 +124,7 @@ fn traffic_that_is_only_seen_counts_the_same() {
         seeing.meet(&others_of(own.world().state()));
         seeing.release_scripted();
         for step in 0..150 {
-            if world.has_ended() {
+            if world.has_ended() || own.world().has_ended() {
                 break;
             }
             // Two steps a decision; the last one's state is shown for both, which is the same for both mirrors.
@@ -169,7 +171,7 @@ fn a_contact_counts_once_until_the_two_have_parted() {
     };
     // A step from the boxes' overlap, from the sensor, or from neither while they are less than 0.2 m apart.
     let touch = 2.451 + 0.2;
-    let mut drive = |ahead_m: f32, is_felt: bool| {
+    let drive = |ahead_m: f32, is_felt: bool| {
         let mut fresh = mirror.clone();
         fresh.decide([0.0, 0.0]);
         fresh.plan();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from carla_online.envs.carla.client import Connection
@@ -193,6 +194,12 @@ class Cast:
         self._connection.client.apply_batch_sync([commands.DestroyActor(each) for each in reversed(self._owned)], False)
         self._owned.clear()
         self._connection.tick()
+
+    def abandon(self) -> None:
+        """Stops listening, without asking the server for anything."""
+        if self.listener is not None:
+            with suppress(RuntimeError):
+                self.listener.stop()
 
     def _spawn(self, blueprint_id: str, role: str, at: Start | Scripted) -> Any:
         try:

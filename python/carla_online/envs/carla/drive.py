@@ -79,7 +79,7 @@ class CarlaDrive:
                 return
             except SimulatorError as error:
                 logger.warning("%s: reset attempt %d failed: %s", self.server, attempt + 1, error)
-                self._abandon()
+                self._abandon(is_gone=isinstance(error, SimulatorCrashed))
                 if attempt == self._config.reconnect_attempts:
                     raise
                 time.sleep(_FIRST_BACKOFF_S * 2**attempt)
@@ -97,7 +97,7 @@ class CarlaDrive:
                     break
         except SimulatorError as error:
             logger.warning("%s: the episode ends as truncated: %s", self.server, error)
-            self._abandon()
+            self._abandon(is_gone=isinstance(error, SimulatorCrashed))
             return failure_name(error)
         return ""
 
@@ -114,7 +114,7 @@ class CarlaDrive:
             connection.close()
         except SimulatorError as error:
             logger.warning("%s: couldn't be left as it was found: %s", self.server, error)
-            self._abandon()
+            self._abandon(is_gone=isinstance(error, SimulatorCrashed))
         self._connection = self._cast = self._watcher = None
         self._end_server()
 
@@ -234,9 +234,12 @@ class CarlaDrive:
             probe.bind(("127.0.0.1", 0))
             return int(probe.getsockname()[1])
 
-    def _abandon(self) -> None:
+    def _abandon(self, *, is_gone: bool) -> None:
         """Lets go of a connection that failed; an own server is ended, for it may hang."""
-        keep_for_ever(self._connection, self._cast, self._manager)
+        if is_gone:
+            keep_for_ever(self._connection, self._cast, self._manager)
+        elif self._cast is not None:
+            self._cast.abandon()
         self._connection = self._cast = self._watcher = self._manager = None
         self._end_server()
 
