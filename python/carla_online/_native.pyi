@@ -648,6 +648,99 @@ class RoadMap:
 # ---- world ----
 
 @final
+class WorldMirror:
+    """One episode of the world that is driven elsewhere: on a CARLA server.
+
+    It draws the episode of a seed as `WorldBatch` does and judges what it is shown with the same functions. Angles are
+    degrees, positions metres in CARLA's frame. An ego is `(x, y, z, yaw, vx, vy, yaw_rate, gear)`, another road user
+    `(id, kind, x, y, z, yaw, vx, vy, half_length, half_width)` with kind `vehicle` or `walker`.
+
+    One step of the simulation is `plan`, the simulator's own step, and `look`.
+    """
+
+    def __new__(cls, config: str) -> Self:
+        """Make a mirror that waits for its first reset; `config` as for `WorldBatch`.
+
+        Raises:
+            ConfigError: Not JSON, an unknown key, a wrong type, or values out of range (all of them at once).
+        """
+
+    def reset(self, seed: int) -> tuple[float, float, float, float, float, int]:
+        """Begin the episode of a seed; return the ego's start: x, y, z, yaw, speed (m/s), gear.
+
+        Raises:
+            MapError: The seed gives no road; nothing has changed.
+        """
+
+    def xodr(self) -> str:
+        """Return the OpenDRIVE text of the road."""
+
+    def scripted(self) -> list[tuple[int, float, float, float, float, float, bool]]:
+        """Return the world's own traffic where it is now: model, x, y, z, yaw, speed (m/s), whether it has left."""
+
+    def name_scripted(self, ids: Sequence[int]) -> None:
+        """Take the simulator's ids of the world's own traffic, in its order.
+
+        Raises:
+            ValueError: Another number of ids.
+        """
+
+    def release_scripted(self) -> None:
+        """Give the world's own traffic away: from now on it is among the others."""
+
+    def meet(self, others: Sequence[tuple[int, str, float, float, float, float, float, float, float, float]]) -> None:
+        """Show the others before the first step."""
+
+    def decide(self, steer: float, pedal: float) -> None:
+        """Hold an action from now on, clipped to [-1, 1]."""
+
+    def plan(self) -> None:
+        """Compare the ego with everybody before a step, and move the world's own traffic."""
+
+    def is_close(
+        self,
+        ego: tuple[float, float, float, float, float, float, float, int],
+        others: Sequence[tuple[int, str, float, float, float, float, float, float, float, float]],
+        margin_m: float,
+    ) -> bool:
+        """Return whether somebody's box is within `margin_m` of the ego's."""
+
+    def look(
+        self,
+        ego: tuple[float, float, float, float, float, float, float, int],
+        others: Sequence[tuple[int, str, float, float, float, float, float, float, float, float]],
+        felt: Sequence[tuple[int, str]],
+    ) -> bool:
+        """Judge what a step has led to; return whether the episode has ended.
+
+        Args:
+            ego: The ego after the step.
+            others: Everybody else but the world's own traffic.
+            felt: Contacts that the collision sensor reported: the other's id, and `vehicle`, `walker` or `layout`.
+        """
+
+    def conclude(self, reward_terms: NDArray[np.float32], infractions: NDArray[np.int32]) -> tuple[bool, bool]:
+        """Write reward terms (float32 [K]) and counts (int32 [J]) of the decision; return terminated and truncated.
+
+        Raises:
+            EpisodeEnded: No decision has begun.
+        """
+
+    def observe(self, obs: NDArray[np.float32], info: NDArray[np.float64]) -> None:
+        """Write the observation (float32 [D]) and the info row (float64 [I])."""
+
+    def draws(self, out: NDArray[np.float64]) -> None:
+        """Write what was drawn for the episode, float64 [M]; names are `WorldBatch.draw_names()`."""
+
+    def birdseye(self, kind: str, out: NDArray[np.uint8]) -> None:
+        """Draw the view from above `small` or `carl` into `out`, uint8 [S, S]."""
+
+    def scene(self) -> dict[str, dict[str, list[float]]]:
+        """Return `ego` (one element) and `actors`, as `WorldBatch.scene` does."""
+
+    def road(self) -> list[tuple[str, bytes]]:
+        """Return kind and points (float32 [P, 2]) of every line, as `WorldBatch.road` does."""
+
 class WorldBatch:
     """Driving worlds of one configuration, stepped together; what they do is a function of seeds and actions alone.
 

@@ -47,7 +47,7 @@ def train(arguments: list[str]) -> int:
         return 0
     if config.replay.offline:
         print(f"policy: {run_dir / LAST_POLICY}")
-    elif config.env.kind == "world":
+    elif config.env.kind != "gymnasium":
         verdict = judge(config, run_dir)
         print(verdict)
     report = write_report(run_dir)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from carla_online.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from carla_online.envs.carla import CarlaEnv, CarlaEnvConfig, CarlaVectorEnv
     from carla_online.envs.contract import (
         DRAW_NAMES,
         INFO_KEYS,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __getattr__ = lazy_exports(
     __name__,
     {
+        "carla": ("CarlaEnv", "CarlaEnvConfig", "CarlaVectorEnv"),
         "contract": (
             "INFO_KEYS",
             "INFRACTION_NAMES",
@@ -101,6 +103,9 @@ __all__ = [
     "WorldEnv",
     "WorldEnvConfig",
     "WorldVectorEnv",
+    "CarlaEnv",
+    "CarlaEnvConfig",
+    "CarlaVectorEnv",
     "NAMESPACE",
     "register_envs",
 ]
@@ -111,6 +116,7 @@ def register_envs() -> None:
 
     `CarlaOnline/World-v0` takes every argument of `WorldEnv` (`gymnasium.make`) and `WorldVectorEnv`
     (`gymnasium.make_vec`); `Straight-v0`, `Curve-v0`, `TwoLane-v0` and `Highway-v0` are the map presets.
+    `CarlaOnline/Carla-v0` takes those of `CarlaEnv` and `CarlaVectorEnv`.
     """
     from gymnasium.envs.registration import register, registry
 
@@ -122,6 +128,12 @@ def register_envs() -> None:
                 vector_entry_point="carla_online.envs.world.vector:WorldVectorEnv",
                 kwargs=dict(kwargs),
             )
+    if f"{NAMESPACE}/Carla-v0" not in registry:
+        register(
+            id=f"{NAMESPACE}/Carla-v0",
+            entry_point="carla_online.envs.carla.single:CarlaEnv",
+            vector_entry_point="carla_online.envs.carla.vector:CarlaVectorEnv",
+        )
 
 
 register_envs()

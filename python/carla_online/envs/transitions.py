@@ -20,18 +20,20 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from carla_online.config import describe_errors
 from carla_online.envs import NAMESPACE, register_envs
+from carla_online.envs.carla import CarlaEnvConfig, CarlaVectorEnv
 from carla_online.envs.contract import Capabilities, Snapshot, capabilities, state_layer
 from carla_online.envs.observations import ObservationArray, ObservationLayout
-from carla_online.envs.safety import SafetyLayer
+from carla_online.envs.safety import SafetyConfig, SafetyLayer
 from carla_online.envs.seeding import stream_seeds
 from carla_online.envs.toy import GymnasiumEnvConfig, ToyVectorEnv
 from carla_online.envs.world import WorldEnvConfig, WorldVectorEnv
 from carla_online.errors import CapabilityError, CheckpointError, ConfigError
 
-EnvConfig = Annotated[WorldEnvConfig | GymnasiumEnvConfig, Field(discriminator="kind")]
-"""The `env` section of a config: `kind: world` or `kind: gymnasium`."""
+AnyEnvConfig = WorldEnvConfig | CarlaEnvConfig | GymnasiumEnvConfig
+EnvConfig = Annotated[AnyEnvConfig, Field(discriminator="kind")]
+"""The `env` section of a config: `kind: world`, `kind: carla` or `kind: gymnasium`."""
 
-_ENV_CONFIG: Final[TypeAdapter[WorldEnvConfig | GymnasiumEnvConfig]] = TypeAdapter(EnvConfig)
+_ENV_CONFIG: Final[TypeAdapter[AnyEnvConfig]] = TypeAdapter(EnvConfig)
 _ENV_PREFIX: Final = "env."
 
 
@@ -242,7 +244,7 @@ def _info_of_transitions(info: dict[str, Any], ended: NDArray[np.bool_]) -> dict
 
 
 def make_vector_env(
-    source: str | Mapping[str, Any] | WorldEnvConfig | GymnasiumEnvConfig,
+    source: str | Mapping[str, Any] | AnyEnvConfig,
     num_envs: int | None = None,
     *,
     autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
@@ -251,8 +253,8 @@ def make_vector_env(
     """Makes a vector environment for training.
 
     Args:
-        source: A config, its plain mapping, or a Gymnasium id. `CarlaOnline/...` ids give a `WorldVectorEnv`,
-            others copies stepped in this process (`ToyVectorEnv`).
+        source: A config, its plain mapping, or a Gymnasium id. `CarlaOnline/...` ids give a `WorldVectorEnv` or
+            `CarlaVectorEnv`, others copies stepped in this process (`ToyVectorEnv`).
         num_envs: Number of environments; `None` takes the config's, or 1.
         autoreset_mode: `SAME_STEP` loses no step at the end of an episode.
         **kwargs: With an id, arguments of the environment.
@@ -270,20 +272,27 @@ def make_vector_env(
     elif kwargs:
         raise ConfigError(f"{', '.join(kwargs)}: put these into the config; keyword arguments go with an id.")
     config = _read_config(source)
+    if isinstance(config, CarlaEnvConfig):
+        servers = CarlaVectorEnv.from_config(
+            config.with_envs(num_envs or config.num_envs), autoreset_mode=autoreset_mode
+        )
+        return servers if config.safety.mode == "off" else _safe(servers, config.safety)
     if num_envs is not None:
         config = config.model_copy(update={"num_envs": num_envs})
     if isinstance(config, WorldEnvConfig):
         worlds = WorldVectorEnv.from_config(config, autoreset_mode=autoreset_mode)
-        if config.safety.mode == "off":
-            return worlds
-        return SafetyLayer(worlds, config.safety, decision_s=worlds.decision_s)
+        return worlds if config.safety.mode == "off" else _safe(worlds, config.safety)
     return _make_toys(config, autoreset_mode)
 
 
+def _safe(worlds: WorldVectorEnv, safety: SafetyConfig) -> SafetyLayer:
+    return SafetyLayer(worlds, safety, decision_s=worlds.decision_s)
+
+
 def _read_config(
-    source: Mapping[str, Any] | WorldEnvConfig | GymnasiumEnvConfig,
-) -> WorldEnvConfig | GymnasiumEnvConfig:
-    if isinstance(source, WorldEnvConfig | GymnasiumEnvConfig):
+    source: Mapping[str, Any] | AnyEnvConfig,
+) -> AnyEnvConfig:
+    if isinstance(source, AnyEnvConfig):
         return source
     try:
         return _ENV_CONFIG.validate_python(dict(source))

@@ -93,7 +93,7 @@ class ExperimentConfig(Config):
                 f"{self.replay.capacity_rows}"
             )
         self._check_workers()
-        if self.env.kind == "world":
+        if self.env.kind != "gymnasium":
             self._check_observation(self.env.observation)
         return self
 

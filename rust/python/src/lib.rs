@@ -6,6 +6,7 @@ mod advantage;
 mod columns;
 mod convert;
 mod error;
+mod mirror;
 mod replay;
 mod replay_sampler;
 mod replay_writer;
@@ -22,6 +23,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     roads::register(module)?;
     server::register(module)?;
     world::register(module)?;
+    mirror::register(module)?;
     safety::register(module)?;
     Ok(())
 }

@@ -316,19 +316,8 @@ impl WorldBatch {
         py: Python<'py>,
         env: usize,
     ) -> PyResult<Vec<(&'static str, Bound<'py, PyBytes>)>> {
-        let lines = self.with(py, |batch| Ok(batch.world(env)?.drawing(DRAWING_STEP_M)))?;
-        let to_bytes = |points: &[[f32; 2]]| {
-            let bytes: Vec<u8> = points
-                .as_flattened()
-                .iter()
-                .flat_map(|value| value.to_ne_bytes())
-                .collect();
-            PyBytes::new(py, &bytes)
-        };
-        Ok(lines
-            .iter()
-            .map(|line| (line.kind, to_bytes(&line.points)))
-            .collect())
+        let lines = self.with(py, |batch| Ok(drawing(batch.world(env)?)))?;
+        Ok(line_bytes(py, &lines))
     }
 
     fn __repr__(&self) -> String {
@@ -339,7 +328,30 @@ impl WorldBatch {
     }
 }
 
-fn birdseye_kind(name: &str) -> PyResult<BirdseyeKind> {
+/// The lines of a world's road.
+pub fn drawing(world: &world::World) -> Vec<world::SceneLine> {
+    world.drawing(DRAWING_STEP_M)
+}
+
+/// Lines as kind and points, float32 `[P, 2]`.
+pub fn line_bytes<'py>(
+    py: Python<'py>,
+    lines: &[world::SceneLine],
+) -> Vec<(&'static str, Bound<'py, PyBytes>)> {
+    let to_bytes = |points: &[[f32; 2]]| {
+        let bytes: Vec<u8> = points
+            .as_flattened()
+            .iter()
+            .flat_map(|value| value.to_ne_bytes())
+            .collect();
+        PyBytes::new(py, &bytes)
+    };
+    let tell = |line: &world::SceneLine| (line.kind, to_bytes(&line.points));
+    lines.iter().map(tell).collect()
+}
+
+/// The kind of view of this name.
+pub fn birdseye_kind(name: &str) -> PyResult<BirdseyeKind> {
     BirdseyeKind::from_name(name).ok_or_else(|| {
         let message = format!("unknown bird's-eye view {name:?}; use 'small' or 'carl'");
         Fault::new(ErrorClass::Config, message).into()
@@ -347,7 +359,7 @@ fn birdseye_kind(name: &str) -> PyResult<BirdseyeKind> {
 }
 
 /// Boxes as one list a quantity.
-fn columns<'py>(py: Python<'py>, boxes: &[world::SceneBox]) -> PyResult<Bound<'py, PyDict>> {
+pub fn columns<'py>(py: Python<'py>, boxes: &[world::SceneBox]) -> PyResult<Bound<'py, PyDict>> {
     let columns = PyDict::new(py);
     let column = |read: fn(&world::SceneBox) -> f32| boxes.iter().map(read).collect::<Vec<f32>>();
     columns.set_item("x", column(|actor| actor.x))?;

@@ -55,8 +55,13 @@ impl Limits {
 
 /// Looks at the state after a step, counts what happened, and gathers the reward's ingredients.
 pub fn judge(state: &mut State, course: &Course, limits: &Limits, gathered: &mut Gathered) {
-    gathered.steps += 1;
     collisions(state, gathered);
+    judge_driving(state, course, limits, gathered);
+}
+
+/// [`judge`] for a state whose collisions were counted by [`count_collisions`] already.
+pub fn judge_driving(state: &mut State, course: &Course, limits: &Limits, gathered: &mut Gathered) {
+    gathered.steps += 1;
     let lane = &course.map.lanes()[state.ego.lane as usize];
     let limit_mps = lane.speed_limit_mps;
     let sample = course.map.sample(state.ego.lane, state.ego.s_m);
@@ -105,7 +110,12 @@ fn collisions(state: &mut State, gathered: &mut Gathered) {
     }
     let begun = (contacts & !state.tally.contacts).count_ones();
     state.tally.contacts = contacts;
-    state.tally.counts[infraction::COLLISION_VEHICLE] += begun as i32;
+    count_collisions(state, infraction::COLLISION_VEHICLE, begun, gathered);
+}
+
+/// Counts `begun` collisions of a kind: the number of an infraction.
+pub fn count_collisions(state: &mut State, kind: usize, begun: u32, gathered: &mut Gathered) {
+    state.tally.counts[kind] += begun as i32;
     gathered.collisions += begun;
     state.ending.collision |= begun > 0;
 }

@@ -33,6 +33,7 @@ pub mod events;
 mod geometry;
 mod hash;
 mod info;
+pub mod mirror;
 mod observe;
 pub mod raster;
 mod report;

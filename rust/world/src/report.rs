@@ -16,8 +16,13 @@ use crate::world::World;
 impl World {
     /// Writes the observation. `actors` is scratch space.
     pub fn observe(&self, actors: &mut Vec<ActorPose>, out: &mut Observation) {
-        let (state, weather) = (self.state(), self.conditions().weather);
         let ego = self.look(actors);
+        self.describe(ego, actors, out);
+    }
+
+    /// Writes the observation of an ego and of others as they are seen.
+    pub(crate) fn describe(&self, ego: EgoPose, actors: &[ActorPose], out: &mut Observation) {
+        let (state, weather) = (self.state(), self.conditions().weather);
         let view = ActorView {
             map: &self.course().map,
             route: &self.course().route,
@@ -41,13 +46,24 @@ impl World {
         out: &mut [u8],
     ) -> Result<(), Error> {
         let ego = self.look(actors);
+        self.paint(kind, &ego, actors, out)
+    }
+
+    /// Draws the bird's-eye view of an ego and of others as they are seen.
+    pub(crate) fn paint(
+        &self,
+        kind: BirdseyeKind,
+        ego: &EgoPose,
+        actors: &[ActorPose],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
         let view = Birdseye {
             kind,
             raster: self.course().raster()?,
             map: &self.course().map,
             route: &self.course().route,
             station_m: self.state().ego.station_m,
-            ego: &ego,
+            ego,
             actors,
             stops: &[],
         };
@@ -62,14 +78,14 @@ impl World {
         let present = state.vehicles.iter().filter(|vehicle| !vehicle.is_gone);
         actors.extend(present.map(actor_pose));
         let ego = ego_pose(&state.ego);
-        obscure(
-            actors,
-            &ego,
-            self.conditions().weather.haze,
-            state.seed,
-            state.frame,
-        );
+        self.haze_over(&ego, actors);
         ego
+    }
+
+    /// Takes from `actors` what the weather takes.
+    pub(crate) fn haze_over(&self, ego: &EgoPose, actors: &mut Vec<ActorPose>) {
+        let (state, haze) = (self.state(), self.conditions().weather.haze);
+        obscure(actors, ego, haze, state.seed, state.frame);
     }
 
     /// The info row; `progress_m` is that of the last decision, 0 after a reset.
@@ -118,7 +134,7 @@ impl World {
     }
 }
 
-fn actor_pose(vehicle: &Vehicle) -> ActorPose {
+pub(crate) fn actor_pose(vehicle: &Vehicle) -> ActorPose {
     let (sin, cos) = (libm::sinf(vehicle.yaw_rad), libm::cosf(vehicle.yaw_rad));
     ActorPose {
         kind: ActorKind::Vehicle,
@@ -136,7 +152,7 @@ fn actor_pose(vehicle: &Vehicle) -> ActorPose {
     }
 }
 
-fn ego_pose(ego: &Ego) -> EgoPose {
+pub(crate) fn ego_pose(ego: &Ego) -> EgoPose {
     let car = &ego.car;
     EgoPose {
         x: car.x,

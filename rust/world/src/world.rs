@@ -26,8 +26,8 @@ pub struct Setup {
     /// The courses.
     pub courses: CourseBook,
     tuning: Tuning,
-    limits: Limits,
-    step_s: f32,
+    pub(crate) limits: Limits,
+    pub(crate) step_s: f32,
     allowed_m: f32,
 }
 
@@ -64,6 +64,17 @@ pub struct Outcome {
     pub infractions: Counts,
     /// Progress in this decision, metres.
     pub progress_m: f32,
+}
+
+/// A decision under way: the action that is held, and what its steps have gathered so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decision {
+    /// What the driver asks for.
+    pub command: Command,
+    /// What the steps have gathered.
+    pub gathered: Gathered,
+    changes: [f32; 2],
+    start_m: f32,
 }
 
 /// An environment in the middle of an episode. Cloning it is the fast way to branch.
@@ -181,6 +192,18 @@ impl World {
     /// The caller has checked that the action is finite and the episode still runs; otherwise the
     /// outcome is that of standing still in an ended episode.
     pub fn step(&mut self, action: [f32; 2]) -> Outcome {
+        let mut decision = self.begin(action);
+        for _ in 0..self.setup.config.decision_steps {
+            if self.has_ended() {
+                break;
+            }
+            self.simulate(&mut decision);
+        }
+        self.conclude(decision)
+    }
+
+    /// Takes an action, clipped, as the one that is held from now on.
+    pub(crate) fn begin(&mut self, action: [f32; 2]) -> Decision {
         let action = action.map(|value| {
             if value.is_nan() {
                 0.0
@@ -190,14 +213,22 @@ impl World {
         });
         let changes = [0, 1].map(|axis| (action[axis] - self.state.ego.action[axis]).abs());
         self.state.ego.action = action;
-        let start_m = self.state.ego.station_m;
-        let mut gathered = Gathered::default();
-        for _ in 0..self.setup.config.decision_steps {
-            if self.has_ended() {
-                break;
-            }
-            self.simulate(Command::from_action(action), &mut gathered);
+        Decision {
+            command: Command::from_action(action),
+            changes,
+            start_m: self.state.ego.station_m,
+            gathered: Gathered::default(),
         }
+    }
+
+    /// What a decision has led to.
+    pub(crate) fn conclude(&self, decision: Decision) -> Outcome {
+        let Decision {
+            changes,
+            start_m,
+            mut gathered,
+            ..
+        } = decision;
         let length_m = self.course.route.length_m();
         gathered.progress_m = self.state.ego.station_m.min(length_m) - start_m.min(length_m);
         gathered.completion = 100.0 * gathered.progress_m / length_m;
@@ -211,11 +242,29 @@ impl World {
     }
 
     /// One step of the simulation.
-    fn simulate(&mut self, command: Command, gathered: &mut Gathered) {
+    fn simulate(&mut self, decision: &mut Decision) {
+        self.move_traffic(&[], &mut decision.gathered);
+        self.model.advance(
+            &mut self.state.ego.car,
+            decision.command,
+            self.conditions.weather.friction,
+        );
+        self.note_motion();
+        events::judge(
+            &mut self.state,
+            &self.course,
+            &self.setup.limits,
+            &mut decision.gathered,
+        );
+        self.note_time();
+    }
+
+    /// Compares the ego with the traffic, then moves the traffic. `foreign` is traffic that isn't this world's.
+    pub(crate) fn move_traffic(&mut self, foreign: &[Slot], gathered: &mut Gathered) {
         let (setup, course) = (&*self.setup, &*self.course);
         let now_s = self.time_s() as f32;
         let mut slots = [Slot::default(); MAX_VEHICLES + 1];
-        let count = fill_slots(&self.state, course, &mut slots);
+        let count = fill_slots(&self.state, course, foreign, &mut slots);
         let limit_mps = course.map.lanes()[self.state.ego.lane as usize].speed_limit_mps;
         events::compare_with_traffic(
             &mut self.state,
@@ -234,26 +283,39 @@ impl World {
             now_s,
             setup.step_s,
         );
-        self.model.advance(
-            &mut self.state.ego.car,
-            command,
-            self.conditions.weather.friction,
-        );
-        locate_ego(&mut self.state, course);
-        self.state.tally.distance_m += f64::from(self.state.ego.car.speed_mps * setup.step_s);
+    }
+
+    /// Finds the ego on the road after it has moved, and counts the step.
+    pub(crate) fn note_motion(&mut self) {
+        locate_ego(&mut self.state, &self.course);
+        self.state.tally.distance_m += f64::from(self.state.ego.car.speed_mps * self.setup.step_s);
         self.state.frame += 1;
-        events::judge(&mut self.state, course, &setup.limits, gathered);
+    }
+
+    /// Ends the episode when its time is over.
+    pub(crate) fn note_time(&mut self) {
         let limit_s = self.reference_time_s() * self.setup.config.time_limit_factor;
         if self.time_s() >= limit_s && !self.has_ended() {
             self.state.ending.timed_out = true;
             self.state.tally.counts[infraction::TIMED_OUT] += 1;
         }
     }
+
+    /// The ego's model, of this episode's traits.
+    pub(crate) const fn model(&self) -> &Model {
+        &self.model
+    }
 }
 
-/// Fills the slots of all vehicles and, behind them, of the ego; returns the number of vehicles.
-fn fill_slots(state: &State, course: &Course, slots: &mut [Slot; MAX_VEHICLES + 1]) -> usize {
-    let count = state.vehicles.len().min(MAX_VEHICLES);
+/// Fills the slots of all vehicles, of `foreign` ones and, behind them, of the ego; returns the number before the ego's.
+fn fill_slots(
+    state: &State,
+    course: &Course,
+    foreign: &[Slot],
+    slots: &mut [Slot; MAX_VEHICLES + 1],
+) -> usize {
+    let own = state.vehicles.len().min(MAX_VEHICLES);
+    let count = (own + foreign.len()).min(MAX_VEHICLES);
     for (slot, vehicle) in slots.iter_mut().zip(&state.vehicles) {
         *slot = if vehicle.is_gone {
             Slot::nowhere()
@@ -272,6 +334,7 @@ fn fill_slots(state: &State, course: &Course, slots: &mut [Slot; MAX_VEHICLES + 
             )
         };
     }
+    slots[own..count].copy_from_slice(&foreign[..count - own]);
     let ego = &state.ego;
     let sample = course.map.sample(ego.lane, ego.s_m);
     let place = InLane {

@@ -38,6 +38,7 @@ class WorldBuffers:
         info: float64 [N, I], native columns.
         infractions: int32 [N, J].
         draws: float64 [N, M].
+        sim_failures: object [N] of `str`: how the simulator failed; empty if it didn't.
     """
 
     def __init__(self, num_envs: int) -> None:
@@ -61,12 +62,14 @@ class WorldBuffers:
         self.info: NDArray[np.float64] = np.zeros((num_envs, len(native_columns)), np.float64)
         self.infractions: NDArray[np.int32] = np.zeros((num_envs, len(INFRACTION_NAMES)), np.int32)
         self.draws: NDArray[np.float64] = np.zeros((num_envs, len(DRAW_NAMES)), np.float64)
+        self.sim_failures: NDArray[np.object_] = np.full(num_envs, "", dtype=object)
 
     def clear_step(self, rows: NDArray[np.bool_]) -> None:
         """Zeroes what a step wrote in `rows` (bool [N]), where no step was taken."""
         self.reward_terms[rows] = 0.0
         self.terminated[rows] = False
         self.truncated[rows] = False
+        self.sim_failures[rows] = ""
 
     def infos(self, rows: NDArray[np.bool_], episode_seeds: NDArray[np.uint64]) -> dict[str, Any]:
         """Returns the vector `info`: fresh arrays, and `_key` masks as Gymnasium has them.
@@ -84,7 +87,7 @@ class WorldBuffers:
         by_name["slice_index"] = self.draws[:, _WEATHER_CLASS].astype(np.int64)
         by_name["safety_intervened"] = np.zeros(len(rows), np.bool_)
         by_name["episode_seed"] = episode_seeds.copy()
-        by_name["sim_failure"] = np.full(len(rows), "", dtype=object)
+        by_name["sim_failure"] = self.sim_failures.copy()
         infos: dict[str, Any] = {}
         for key in INFO_KEYS:
             infos[key.name] = by_name[key.name]

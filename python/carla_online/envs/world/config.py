@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -23,6 +23,33 @@ from carla_online.envs.world.presets import MAPS, TRAFFICS, scale_speeds
 from carla_online.errors import ConfigError
 
 _SECTIONS = ("map", "traffic", "ego", "weather")
+
+
+class EpisodesConfig(Protocol):
+    """What a vector environment must know of its configuration."""
+
+    @property
+    def num_envs(self) -> int:
+        """Environments stepped together."""
+
+    @property
+    def threads(self) -> int:
+        """Threads that step the worlds."""
+
+    @property
+    def birdseye(self) -> str | None:
+        """Kind of the view from above, or None."""
+
+    @property
+    def slice_names(self) -> tuple[str, ...]:
+        """Names that tag experience, one for each weather class."""
+
+    @property
+    def reward(self) -> RewardConfig:
+        """A preset and weights of the reward terms."""
+
+    def world_json(self) -> str:
+        """Returns the complete configuration of the world as JSON."""
 
 
 class WorldEnvConfig(Config):

@@ -54,7 +54,7 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
         reward: RewardConfig | str | Mapping[str, Any] | RewardFunction | None = None,
         render_mode: str | None = None,
     ) -> None:
-        self._vector = WorldVectorEnv(
+        vector = WorldVectorEnv(
             1,
             map=map,
             traffic=traffic,
@@ -67,10 +67,14 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
             autoreset_mode=AutoresetMode.DISABLED,
             render_mode=render_mode,
         )
-        self.config = self._vector.config
+        self._adopt(vector, render_mode)
+
+    def _adopt(self, vector: WorldVectorEnv, render_mode: str | None) -> None:
+        self._vector = vector
+        self.config = vector.config
         self.render_mode = render_mode
-        self.observation_space = self._vector.single_observation_space
-        self.action_space = self._vector.single_action_space
+        self.observation_space = vector.single_observation_space
+        self.action_space = vector.single_action_space
         self._is_seeded = False
 
     def reset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
@@ -21,7 +21,7 @@ from carla_online.envs.seeding import Split, episode_seeds, stream_seeds
 from carla_online.envs.world.arguments import read_actions, read_mask, read_mode, read_options, read_sequences
 from carla_online.envs.world.birdseye import BirdseyeBuffer
 from carla_online.envs.world.buffers import WorldBuffers
-from carla_online.envs.world.config import WorldEnvConfig
+from carla_online.envs.world.config import EpisodesConfig, WorldEnvConfig
 from carla_online.envs.world.picture import draw
 from carla_online.envs.world.scene import Polyline, Scene, read_road, read_scene
 from carla_online.envs.world.state import WorldVectorState
@@ -119,13 +119,13 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     @classmethod
     def from_config(
         cls,
-        config: WorldEnvConfig,
+        config: EpisodesConfig,
         *,
         reward: RewardFunction | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         copy: bool = True,
         render_mode: str | None = None,
-    ) -> WorldVectorEnv:
+    ) -> Self:
         """Returns the environment that `config` describes.
 
         Args:
@@ -141,7 +141,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
 
     def _build(
         self,
-        config: WorldEnvConfig,
+        config: EpisodesConfig,
         reward: Reward,
         autoreset_mode: AutoresetMode | str,
         copy: bool,
@@ -160,8 +160,8 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._world_json = config.world_json()
         world = json.loads(self._world_json)
         self.decision_s = float(world["simulation_step_s"] * world["decision_steps"])
-        self._batch = _native.WorldBatch(num_envs=config.num_envs, config=self._world_json, threads=config.threads)
         self._buffers = WorldBuffers(config.num_envs)
+        self._batch = self._make_batch(config, self._buffers)
         limit = np.float32(OBSERVATION_LIMIT)
         vector = Box(-limit, limit, (self._buffers.obs_dim,), np.float32)
         self.single_observation_space = vector
@@ -172,6 +172,10 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._state = WorldVectorState.empty(self.num_envs)
+
+    def _make_batch(self, config: EpisodesConfig, buffers: WorldBuffers) -> Any:
+        """Returns a `WorldBatch`, or what has its face."""
+        return _native.WorldBatch(num_envs=config.num_envs, config=self._world_json, threads=config.threads)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -163,8 +163,8 @@ fn drive(actor: &mut Actor, vehicle: &mut Vehicle, map: &RoadMap, dt_s: f32, pac
     }
     let [x, y, _] = actor.pose.location;
     let [vx, vy, _] = actor.velocity;
-    let yaw_rad = actor.pose.rotation.yaw_rad();
-    let yaw_rate_radps = actor.angular_velocity_degps[2].to_radians();
+    let (yaw_rad, yaw_rate_radps) =
+        vehicle.angles(&actor.pose.rotation, actor.angular_velocity_degps[2]);
     let mut motion = Motion {
         x,
         y,
@@ -188,12 +188,9 @@ fn drive(actor: &mut Actor, vehicle: &mut Vehicle, map: &RoadMap, dt_s: f32, pac
             );
         }
         (actor.pose.location[0], actor.pose.location[1]) = (motion.x, motion.y);
-        // A heading that didn't turn keeps its bits.
-        if motion.yaw_rad != yaw_rad {
-            actor.pose.rotation.yaw_deg = wrap_degrees(motion.yaw_rad.to_degrees());
-        }
+        let turn_degps = vehicle.turn_to(&motion, &mut actor.pose.rotation);
         (actor.velocity[0], actor.velocity[1]) = (motion.vx, motion.vy);
-        actor.angular_velocity_degps = [0.0, 0.0, motion.yaw_rate_radps.to_degrees()];
+        actor.angular_velocity_degps = [0.0, 0.0, turn_degps];
     } else if !vehicle.is_sticky {
         vehicle.control = crate::stage::vehicle::VehicleControl::default();
     }

@@ -6,7 +6,7 @@
 
 use crate::geometry::wrap_angle;
 use crate::stage::physics::{Drive, VehiclePhysics, interpolate};
-use crate::stage::pose::{Transform, Vector};
+use crate::stage::pose::{Rotation, Transform, Vector, wrap_degrees};
 
 /// Longest step of the integration, seconds: two per 50 ms.
 const LONGEST_SUBSTEP_S: f32 = 0.025;
@@ -82,8 +82,29 @@ pub struct Vehicle {
     area_m2: f32,
     pub(super) throttle: f32,
     pub(super) brake: f32,
+    written: Written,
+    rolled: Option<Rolled>,
     gear: i32,
     shift_left_s: f32,
+}
+
+/// Angles that the last step wrote into the actor, degrees, and what they were in radians.
+///
+/// Turned into degrees and back at every step they would wander off, by millimetres at the end of a road.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Written {
+    yaw_deg: f32,
+    yaw_rad: f32,
+    turn_degps: f32,
+    yaw_rate_radps: f32,
+}
+
+/// A motion that the tyres made, and its parts: taken apart again it would lose their last bits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Rolled {
+    motion: Motion,
+    forward: f32,
+    sliding: f32,
 }
 
 /// How much of the way to its target each lagged quantity goes in one substep.
@@ -141,6 +162,8 @@ impl Vehicle {
             area_m2,
             throttle: 0.0,
             brake: 0.0,
+            written: Written::default(),
+            rolled: None,
             gear: NEUTRAL,
             shift_left_s: 0.0,
         }
@@ -226,6 +249,50 @@ impl Vehicle {
             && self.control.throttle == 0.0
             && self.ackermann.is_none()
             && self.constant_velocity.is_none()
+            && !(self.control.manual_gear_shift && self.control.gear != self.gear)
+    }
+
+    /// Heading, radians, and yaw rate, rad/s, of an actor; those that the last step wrote keep their bits.
+    pub(super) fn angles(&self, rotation: &Rotation, turn_degps: f32) -> (f32, f32) {
+        let written = &self.written;
+        let yaw_rad = if rotation.yaw_deg == written.yaw_deg {
+            written.yaw_rad
+        } else {
+            rotation.yaw_rad()
+        };
+        let yaw_rate_radps = if turn_degps == written.turn_degps {
+            written.yaw_rate_radps
+        } else {
+            turn_degps.to_radians()
+        };
+        (yaw_rad, yaw_rate_radps)
+    }
+
+    /// Writes a heading, and returns the yaw rate in degrees per second.
+    pub(super) fn turn_to(&mut self, motion: &Motion, rotation: &mut Rotation) -> f32 {
+        // A heading that didn't turn keeps its bits.
+        if motion.yaw_rad != self.angles(rotation, 0.0).0 {
+            rotation.yaw_deg = wrap_degrees(motion.yaw_rad.to_degrees());
+        }
+        self.written = Written {
+            yaw_deg: rotation.yaw_deg,
+            yaw_rad: motion.yaw_rad,
+            turn_degps: motion.yaw_rate_radps.to_degrees(),
+            yaw_rate_radps: motion.yaw_rate_radps,
+        };
+        self.written.turn_degps
+    }
+
+    /// Forward speed and sliding of a motion. The centre swings outwards behind the steered axle; what is left of the
+    /// sideways speed is sliding.
+    fn parts(&self, motion: &Motion) -> (f32, f32) {
+        if let Some(rolled) = self.rolled.filter(|rolled| rolled.motion == *motion) {
+            return (rolled.forward, rolled.sliding);
+        }
+        let (sin, cos) = (libm::sinf(motion.yaw_rad), libm::cosf(motion.yaw_rad));
+        let sideways = motion.vy * cos - motion.vx * sin;
+        let swing = 0.5 * self.drive.wheelbase_m * motion.yaw_rate_radps;
+        (motion.vx * cos + motion.vy * sin, sideways - swing)
     }
 
     /// One step on the ground. `surface` scales all tyre forces; 1 is dry.
@@ -239,16 +306,12 @@ impl Vehicle {
         for _ in 0..pace.substeps {
             self.throttle += (self.control.throttle - self.throttle) * pace.throttle;
             self.brake += (self.control.brake - self.brake) * pace.brake;
-            let (sin, cos) = (libm::sinf(motion.yaw_rad), libm::cosf(motion.yaw_rad));
-            let forward = motion.vx * cos + motion.vy * sin;
+            let (forward, sliding) = self.parts(motion);
             self.change_gear(forward, pace.dt_s);
             if grip_mps2 == 0.0 {
                 self.coast(motion, forward, pace.dt_s);
             } else {
-                // The centre swings outwards behind the steered axle; what is left is sliding.
                 let pivot_m = 0.5 * self.drive.wheelbase_m;
-                let sideways = motion.vy * cos - motion.vx * sin;
-                let sliding = sideways - pivot_m * motion.yaw_rate_radps;
                 let forward = self.turn_and_push(motion, forward, grip_mps2, pace);
                 let caught = grip_mps2 * pace.dt_s;
                 let sliding = sliding - sliding.clamp(-caught, caught);
@@ -263,6 +326,11 @@ impl Vehicle {
                 let (sin, cos) = (libm::sinf(motion.yaw_rad), libm::cosf(motion.yaw_rad));
                 (motion.vx, motion.vy) =
                     (forward * cos - across * sin, forward * sin + across * cos);
+                self.rolled = Some(Rolled {
+                    motion: *motion,
+                    forward,
+                    sliding,
+                });
             }
         }
         if !self.is_sticky {

@@ -1,0 +1,135 @@
+"""Several servers behind the face of the embedded `WorldBatch`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carla_online.envs.carla.config import CarlaEnvConfig
+from carla_online.envs.carla.drive import CarlaDrive
+from carla_online.errors import CapabilityError
+
+
+class CarlaBatch:
+    """One episode on each server, stepped together: a thread for each server waits for it.
+
+    It has the methods of `WorldBatch` that a vector environment calls, with the same arrays, and `sim_failures`.
+
+    Args:
+        config: The environment's configuration.
+
+    Attributes:
+        num_envs: N, the number of servers.
+        sim_failures: How the simulator failed in the last step of each row, object [N] of `str`; empty if it didn't.
+    """
+
+    def __init__(self, config: CarlaEnvConfig) -> None:
+        world = json.loads(config.world_json())
+        self.num_envs = config.num_envs
+        self.sim_failures: NDArray[np.object_] = np.full(self.num_envs, "", dtype=object)
+        self._drives = [
+            CarlaDrive(config, index, step_s=world["simulation_step_s"], decision_steps=world["decision_steps"])
+            for index in range(self.num_envs)
+        ]
+        self._pool = ThreadPoolExecutor(self.num_envs, "carla-env") if self.num_envs > 1 else None
+
+    def reset(
+        self,
+        seeds: NDArray[np.uint64],
+        mask: NDArray[np.bool_] | None,
+        obs: NDArray[np.float32],
+        info: NDArray[np.float64],
+    ) -> None:
+        """Begins the episodes of `seeds` in the rows of `mask`; see `WorldBatch.reset`.
+
+        Raises:
+            SimulatorError: A server can't be reached, after all attempts.
+        """
+
+        def begin(row: int) -> None:
+            self._drives[row].reset(int(seeds[row]))
+            self.sim_failures[row] = ""
+            self._drives[row].mirror.observe(obs[row], info[row])
+
+        self._each(begin, mask)
+
+    def step(
+        self,
+        actions: NDArray[np.float32],
+        obs: NDArray[np.float32],
+        reward_terms: NDArray[np.float32],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+        info: NDArray[np.float64],
+        infractions: NDArray[np.int32],
+        mask: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Makes one decision in the rows of `mask`; see `WorldBatch.step`.
+
+        A row whose simulator fails is truncated, pays nothing and observes what was seen last.
+
+        Raises:
+            ValueError: An action isn't finite.
+        """
+        rows = np.ones(self.num_envs, np.bool_) if mask is None else mask
+        bad = np.flatnonzero(rows & ~np.isfinite(actions).all(axis=1))
+        if bad.size:
+            raise ValueError(f"action[{bad[0]}] is {actions[bad[0]].tolist()}; send finite values.")
+        clipped = np.clip(actions, -1.0, 1.0)
+
+        def drive(row: int) -> None:
+            drive = self._drives[row]
+            failure = drive.step(float(clipped[row, 0]), float(clipped[row, 1]))
+            self.sim_failures[row] = failure
+            terminated[row], truncated[row] = drive.mirror.conclude(reward_terms[row], infractions[row])
+            drive.mirror.observe(obs[row], info[row])
+            if failure:
+                reward_terms[row] = 0.0
+                terminated[row], truncated[row] = False, True
+
+        self._each(drive, rows)
+
+    def draws(self, mask: NDArray[np.bool_] | None, out: NDArray[np.float64]) -> None:
+        """Writes what was drawn for the episodes; see `WorldBatch.draws`."""
+        self._each(lambda row: self._drives[row].mirror.draws(out[row]), mask)
+
+    def birdseye(self, kind: str, mask: NDArray[np.bool_] | None, out: NDArray[np.uint8]) -> None:
+        """Draws the views from above; see `WorldBatch.birdseye`."""
+        self._each(lambda row: self._drives[row].mirror.birdseye(kind, out[row]), mask)
+
+    def scene(self, env: int) -> dict[str, dict[str, list[float]]]:
+        """Returns where the ego and the others were seen; see `WorldBatch.scene`."""
+        return self._drives[env].mirror.scene()
+
+    def road(self, env: int) -> list[tuple[str, bytes]]:
+        """Returns the lines of the road; see `WorldBatch.road`."""
+        return self._drives[env].mirror.road()
+
+    def snapshot(self, env: int) -> bytes:
+        """Refuses: a CARLA server can't be put back."""
+        raise CapabilityError(
+            f"server {self._drives[env].server}: CARLA has no exact_restore; resume between episodes."
+        )
+
+    def close(self) -> None:
+        """Leaves every server as it was found."""
+        self._each(lambda row: self._drives[row].close(), None)
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _each(self, work: Callable[[int], Any], mask: NDArray[np.bool_] | None) -> None:
+        rows = range(self.num_envs) if mask is None else [int(row) for row in np.flatnonzero(mask)]
+        if self._pool is None or len(rows) < 2:
+            for row in rows:
+                work(row)
+            return
+        futures = [self._pool.submit(work, row) for row in rows]
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        if errors:
+            raise errors[0]

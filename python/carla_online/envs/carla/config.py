@@ -1,0 +1,149 @@
+"""The schema of an environment on CARLA servers.
+
+What an episode is (road, traffic, weather, limits) is said as for the embedded world, and means the same: both draw it
+from the episode's seed with the same code. What is added says where the servers are and how long they may take.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, Literal
+
+from pydantic import Field, field_validator
+
+from carla_online.config import Config, NameOrParts
+from carla_online.envs.reward import RewardConfig
+from carla_online.envs.safety import SafetyConfig
+from carla_online.envs.world.config import WorldEnvConfig
+from carla_online.errors import ConfigError
+
+SERVE: Final = "serve"
+"""In place of an address: an own `carla-online serve`, for as long as the environment lives."""
+_ADDRESS: Final = re.compile(r"^(?P<host>[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5})$")
+_EGO_KEYS: Final = ("start_speed_mps",)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Returns host and port of `host:port`.
+
+    Raises:
+        ValueError: Another form, or a port outside 1 to 65534 (the next one is the server's too).
+    """
+    match = _ADDRESS.match(address)
+    port = int(match["port"]) if match else 0
+    if match is None or not 1 <= port <= 65_534:
+        raise ValueError(f"{address!r} is no server; write 'host:port', for one '127.0.0.1:2000', or '{SERVE}'")
+    return match["host"], port
+
+
+class CarlaEnvConfig(Config):
+    """An environment that drives on CARLA 0.9.16 servers through the official client."""
+
+    kind: Literal["carla"] = "carla"
+    """Which backend this is."""
+    servers: tuple[str, ...] = Field(default=("127.0.0.1:2000",), min_length=1, max_length=64)
+    """One server for each environment: `host:port`, or `serve` to start an own `carla-online serve`."""
+    map: NameOrParts = "straight"
+    """As in the embedded world; sent to the server as OpenDRIVE, and only when it changes. Few `map_variants` spare a
+    real server many loads."""
+    traffic: NameOrParts = "default"
+    """As in the embedded world."""
+    traffic_by: Literal["world", "traffic_manager"] = "world"
+    """`world`: vehicles without physics are put where the embedded world's traffic is, so episodes are the same on both
+    backends. `traffic_manager`: CARLA's own drives those vehicles from the same start."""
+    traffic_manager_port: int = Field(default=0, ge=0, le=65_535)
+    """Port of the Traffic Manager in this process; 0 takes a free one. Numbered on by one for each further server."""
+    walkers: int = Field(default=0, ge=0, le=200)
+    """Pedestrians who walk about, where the server has a navigation mesh."""
+    ego: dict[str, Any] = Field(default_factory=dict)
+    """`start_speed_mps`, as in the embedded world. Everything else about the ego is the simulator's."""
+    ego_blueprint: str = "vehicle.lincoln.mkz_2017"
+    """The ego's blueprint. Lines and overlaps are judged with the box of the MKZ 2017."""
+    simulation: dict[str, Any] = Field(default_factory=dict)
+    """As in the embedded world: `simulation_step_s`, `decision_steps`, `time_limit_factor`, ..."""
+    weather: NameOrParts = "clear"
+    """As in the embedded world; set on the server, and its wetness on the ego's tyres."""
+    observation: Literal["vector", "birdseye_small", "birdseye_carl"] = "vector"
+    """As in the embedded world."""
+    call_timeout_s: float = Field(default=10.0, gt=0.0, le=600.0)
+    """Deadline of every call and tick of an episode."""
+    load_timeout_s: float = Field(default=120.0, gt=0.0, le=3600.0)
+    """Deadline of loading a map."""
+    connect_timeout_s: float = Field(default=20.0, gt=0.0, le=600.0)
+    """Deadline of the first calls to a server."""
+    reconnect_attempts: int = Field(default=3, ge=0, le=100)
+    """How often a reset tries again, each time with a new connection, before it gives up."""
+    reward: RewardConfig = Field(default_factory=RewardConfig)
+    """A preset and weights of the reward terms."""
+    safety: SafetyConfig = Field(default_factory=SafetyConfig)
+    """What stands between the proposed and the executed action."""
+
+    @field_validator("servers")
+    @classmethod
+    def _check_servers(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        attached = [server for server in servers if server != SERVE]
+        for server in attached:
+            split_address(server)
+        if len(set(attached)) != len(attached):
+            raise ValueError("a server stands twice; one server serves one environment")
+        return servers
+
+    @field_validator("ego")
+    @classmethod
+    def _check_ego(cls, ego: dict[str, Any]) -> dict[str, Any]:
+        foreign = [name for name in ego if name not in _EGO_KEYS]
+        if foreign:
+            raise ValueError(f"{foreign} can't be set on CARLA, whose physics move the ego; allowed: {list(_EGO_KEYS)}")
+        return ego
+
+    @property
+    def num_envs(self) -> int:
+        """Environments: one for each server."""
+        return len(self.servers)
+
+    @property
+    def threads(self) -> int:
+        """Threads of the embedded world; there is none here."""
+        return 1
+
+    @property
+    def birdseye(self) -> str | None:
+        """Kind of the view from above, or None."""
+        return self.world().birdseye
+
+    @property
+    def slice_names(self) -> tuple[str, ...]:
+        """Map, traffic and weather class, which tag the experience made here."""
+        return tuple(f"carla/{name}" for name in self.world().slice_names)
+
+    def with_envs(self, num_envs: int) -> CarlaEnvConfig:
+        """Returns this configuration for `num_envs` environments.
+
+        Raises:
+            ConfigError: There are other than `num_envs` servers; only a single `serve` can be multiplied.
+        """
+        if num_envs == self.num_envs:
+            return self
+        if self.servers != (SERVE,):
+            raise ConfigError(
+                f"num_envs is {num_envs}, but the servers are {list(self.servers)}; name one for each environment."
+            )
+        return self.model_copy(update={"servers": (SERVE,) * num_envs})
+
+    def world(self) -> WorldEnvConfig:
+        """Returns the configuration of the embedded world that has the same episodes."""
+        return WorldEnvConfig(
+            num_envs=self.num_envs,
+            map=self.map,
+            traffic=self.traffic,
+            ego=self.ego,
+            simulation=self.simulation,
+            weather=self.weather,
+            observation=self.observation,
+            reward=self.reward,
+            safety=self.safety,
+        )
+
+    def world_json(self) -> str:
+        """Returns the complete configuration of that world as JSON; raises as `WorldEnvConfig.world_json`."""
+        return self.world().world_json()

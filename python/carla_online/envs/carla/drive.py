@@ -1,0 +1,256 @@
+"""One server and the episodes driven on it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import time
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carla_online import _native
+from carla_online.envs.carla.cast import Cast, Scripted, Start
+from carla_online.envs.carla.client import Connection, Deadlines, import_carla, keep_for_ever
+from carla_online.envs.carla.config import SERVE, CarlaEnvConfig, split_address
+from carla_online.envs.carla.contacts import Contact
+from carla_online.envs.carla.sightings import EgoSighting, Sighting, Watcher
+from carla_online.envs.contract import DRAW_NAMES
+from carla_online.errors import SimulatorCrashed, SimulatorError, SimulatorTimeout
+from carla_online.server import Server, ServerConfig
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_M: Final = 0.1
+"""Whoever is nearer than this may touch in this very step: its message is waited for."""
+_MESSAGE_WAIT_S: Final = 0.2
+_ASTRAY_M: Final = 0.5
+"""Scripted vehicles may be this far from where they were put; more means that the server didn't put them there."""
+_FIRST_BACKOFF_S: Final = 0.25
+_FIRST_MAP: Final = "Straight"
+"""What an own server shows before its first episode: the cheapest."""
+_FRICTION: Final = DRAW_NAMES.index("friction")
+_WEATHER_NAMES: Final = DRAW_NAMES[:14]
+
+
+class CarlaDrive:
+    """Drives episodes on one server; the embedded world's `WorldMirror` judges them.
+
+    Args:
+        config: The environment's configuration.
+        index: Which of its servers this is.
+        step_s: Step of the simulation, seconds.
+        decision_steps: Steps for which an action is held.
+
+    Raises:
+        MissingExtra: The client isn't installed.
+        ConfigError: The world's configuration is wrong.
+    """
+
+    def __init__(self, config: CarlaEnvConfig, index: int, *, step_s: float, decision_steps: int) -> None:
+        import_carla()
+        self._config, self._index = config, index
+        self._step_s, self._decision_steps = step_s, decision_steps
+        self._by_manager = config.traffic_by == "traffic_manager"
+        self.mirror = _native.WorldMirror(config.world_json())
+        self._own_server: Server | None = None
+        self._connection: Connection | None = None
+        self._cast: Cast | None = None
+        self._watcher: Watcher | None = None
+        self._manager: Any = None
+
+    @property
+    def server(self) -> str:
+        """Where it drives, for messages."""
+        return self._config.servers[self._index]
+
+    def reset(self, seed: int) -> None:
+        """Begins the episode of `seed`, on a new connection if the last one failed.
+
+        Raises:
+            ConfigError: The server is of another version, or lacks what the configuration asks for.
+            SimulatorError: Every attempt failed; the last failure.
+        """
+        for attempt in range(self._config.reconnect_attempts + 1):
+            try:
+                self._begin(seed)
+                return
+            except SimulatorError as error:
+                logger.warning("%s: reset attempt %d failed: %s", self.server, attempt + 1, error)
+                self._abandon(is_gone=isinstance(error, SimulatorCrashed))
+                if attempt == self._config.reconnect_attempts:
+                    raise
+                time.sleep(_FIRST_BACKOFF_S * 2**attempt)
+
+    def step(self, steer: float, pedal: float) -> str:
+        """Drives for one decision; what it led to, the mirror tells.
+
+        Returns:
+            Empty, or how the simulator failed: `timeout`, `crash` or `error`. The next reset then connects anew.
+        """
+        self.mirror.decide(steer, pedal)
+        try:
+            for step in range(self._decision_steps):
+                if self._advance((steer, pedal) if step == 0 else None):
+                    break
+        except SimulatorError as error:
+            logger.warning("%s: the episode ends as truncated: %s", self.server, error)
+            self._abandon(is_gone=isinstance(error, SimulatorCrashed))
+            return failure_name(error)
+        return ""
+
+    def close(self) -> None:
+        """Destroys own actors, restores the settings, ends an own server."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            with connection.guard("clearing up"):
+                if self._cast is not None:
+                    self._cast.leave()
+            self._release_manager(connection)
+            connection.close()
+        except SimulatorError as error:
+            logger.warning("%s: couldn't be left as it was found: %s", self.server, error)
+            self._abandon(is_gone=isinstance(error, SimulatorCrashed))
+        self._connection = self._cast = self._watcher = None
+        self._end_server()
+
+    def _begin(self, seed: int) -> None:
+        start = Start(*self.mirror.reset(seed))
+        connection = self._connect()
+        if self._cast is not None:
+            with connection.guard("clearing up"):
+                self._cast.leave()
+            self._cast = None
+        road = self.mirror.xodr()
+        if connection.road != road:
+            self._release_manager(connection)
+            connection.load_road(road)
+        draws = np.zeros(len(DRAW_NAMES))
+        self.mirror.draws(draws)
+        with connection.guard("beginning an episode"):
+            self._set_weather(connection, draws)
+            self._cast = cast = Cast(connection)
+            self._watcher = Watcher(connection)
+            scripted = self._scripted()
+            cast.enter(start, scripted, self._config.ego_blueprint, with_physics=self._by_manager)
+            if draws[_FRICTION] < 1.0:
+                cast.wet(float(draws[_FRICTION]))
+            if self._by_manager:
+                self._manager = cast.hand_over(self._manager_port(), scripted, seed)
+                self.mirror.release_scripted()
+            else:
+                self.mirror.name_scripted(cast.scripted_ids)
+            if self._config.walkers:
+                cast.let_walk(self._config.walkers, seed)
+            cast.set_off(start)
+            self.mirror.meet(self._others(connection.world.get_snapshot()))
+
+    def _advance(self, control: tuple[float, float] | None) -> bool:
+        """Makes one step of the simulation; returns whether the episode has ended."""
+        connection, cast, watcher = self._connection, self._cast, self._watcher
+        if connection is None or cast is None or watcher is None:
+            raise SimulatorCrashed(f"{self.server}: there is no connection; reset first.")
+        self.mirror.plan()
+        scripted = self._scripted()
+        with connection.guard("acting"):
+            cast.act(scripted, control)
+        snapshot = connection.tick()
+        with connection.guard("reading a snapshot"):
+            self._check_scripted(snapshot, scripted)
+            ego = watcher.ego(snapshot, cast.ego)
+            others = self._others(snapshot)
+        return self.mirror.look(ego, others, self._felt(snapshot.frame, ego, others))
+
+    def _felt(self, frame: int, ego: EgoSighting, others: list[Sighting]) -> list[Contact]:
+        if self._cast is None or self._cast.listener is None:
+            return []
+        is_close = self.mirror.is_close(ego, others, _CLOSE_M)
+        return self._cast.listener.take(frame, wait_s=_MESSAGE_WAIT_S if is_close else 0.0)
+
+    def _others(self, snapshot: Any) -> list[Sighting]:
+        if self._cast is None or self._watcher is None:
+            return []
+        return self._watcher.others(snapshot, {self._cast.ego.id, *self._cast.scripted_ids})
+
+    def _scripted(self) -> list[Scripted]:
+        return [Scripted(*vehicle) for vehicle in self.mirror.scripted()]
+
+    def _check_scripted(self, snapshot: Any, scripted: list[Scripted]) -> None:
+        """Scripted vehicles are observed where they were put, so they have to be there."""
+        for actor_id, vehicle in zip(self._cast.scripted_ids if self._cast else (), scripted, strict=False):
+            seen = snapshot.find(actor_id) if actor_id else None
+            if actor_id and seen is None:
+                raise SimulatorError(f"{self.server}: scripted vehicle {actor_id} has vanished.")
+            if seen is not None:
+                place = seen.get_transform().location
+                astray_m = math.hypot(place.x - vehicle.x, place.y - vehicle.y)
+                if astray_m > _ASTRAY_M:
+                    raise SimulatorError(
+                        f"{self.server}: scripted vehicle {actor_id} is {astray_m:.1f} m from where it was put."
+                    )
+
+    def _set_weather(self, connection: Connection, draws: NDArray[np.float64]) -> None:
+        weather = connection.carla.WeatherParameters()
+        for name, value in zip(_WEATHER_NAMES, draws, strict=False):
+            setattr(weather, name, float(value))
+        connection.world.set_weather(weather)
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            host, port = self._serve() if self.server == SERVE else split_address(self.server)
+            deadlines = Deadlines(
+                connect_s=self._config.connect_timeout_s,
+                load_s=self._config.load_timeout_s,
+                call_s=self._config.call_timeout_s,
+            )
+            self._connection = Connection(host, port, deadlines, self._step_s)
+        return self._connection
+
+    def _serve(self) -> tuple[str, int]:
+        if self._own_server is None:
+            server = Server(ServerConfig(map=_FIRST_MAP))
+            server.__enter__()
+            self._own_server = server
+        return "127.0.0.1", self._own_server.port
+
+    def _release_manager(self, connection: Connection) -> None:
+        """Shuts the Traffic Manager down: it knows one map only, and a load in its synchronous mode would hang."""
+        if self._manager is not None:
+            with connection.guard("shutting down the Traffic Manager"):
+                self._manager.set_synchronous_mode(False)
+                self._manager.shut_down()
+            self._manager = None
+
+    def _manager_port(self) -> int:
+        if self._manager is not None:
+            return int(self._manager.get_port())
+        if self._config.traffic_manager_port:
+            return self._config.traffic_manager_port + self._index
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    def _abandon(self, *, is_gone: bool) -> None:
+        """Lets go of a connection that failed; an own server is ended, for it may hang."""
+        if is_gone:
+            keep_for_ever(self._connection, self._cast, self._manager)
+        elif self._cast is not None:
+            self._cast.abandon()
+        self._connection = self._cast = self._watcher = self._manager = None
+        self._end_server()
+
+    def _end_server(self) -> None:
+        if self._own_server is not None:
+            self._own_server.__exit__(None, None, None)
+            self._own_server = None
+
+
+def failure_name(error: SimulatorError) -> str:
+    """Returns the word for `info["sim_failure"]`."""
+    if isinstance(error, SimulatorTimeout):
+        return "timeout"
+    return "crash" if isinstance(error, SimulatorCrashed) else "error"

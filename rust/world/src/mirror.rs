@@ -1,0 +1,419 @@
+//! The world's judgement of a drive that happens elsewhere.
+//!
+//! A [`Mirror`] has the course, the traffic and the counters of a [`World`], and an ego that somebody else moves: a
+//! CARLA server, behind its client. Everything that is said about the drive (observation, reward terms, infractions,
+//! ends, scores, info) comes from the functions of [`World`], so the same motion gives the same numbers on both ways.
+//!
+//! One step of the simulation is [`Mirror::plan`] (traffic of our own moves; whoever drives the simulator puts it
+//! there), the simulator's own step, and [`Mirror::look`] at what came of it.
+//!
+//! What a simulator doesn't tell is made here: the pedals' lag, from the same model; the forward acceleration, as the
+//! change of the forward speed over the step, which is what the world means by it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carla_online_roads::LanePoint;
+
+use crate::dynamics::{CarState, HALF_EXTENTS_M};
+use crate::error::Error;
+use crate::events;
+use crate::geometry::{OrientedBox, wrap_angle};
+use crate::info::INFO;
+use crate::observe::{ActorKind, ActorPose, EgoPose, Observation};
+use crate::raster::BirdseyeKind;
+use crate::report::{actor_pose, ego_pose};
+use crate::scene::SceneBox;
+use crate::score::infraction;
+use crate::state::Ego;
+use crate::track::track;
+use crate::traffic::{InLane, Slot, Vehicle};
+use crate::world::{Decision, Outcome, Setup, World};
+
+/// Two that have touched have parted when there is this much room between their boxes, metres.
+const PARTED_M: f32 = 0.2;
+
+/// The ego as a simulator shows it. CARLA's frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EgoSighting {
+    /// Centre, metres.
+    pub x: f32,
+    /// Centre, metres.
+    pub y: f32,
+    /// Height, metres.
+    pub z: f32,
+    /// Heading, radians.
+    pub yaw_rad: f32,
+    /// Velocity of the centre, m/s.
+    pub velocity_mps: (f32, f32),
+    /// Clockwise, rad/s.
+    pub yaw_rate_radps: f32,
+    /// Gear; 0 is neutral, -1 reverse.
+    pub gear: i32,
+}
+
+/// Another road user as a simulator shows it. CARLA's frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sighting {
+    /// The simulator's number for it.
+    pub id: u32,
+    /// Its kind.
+    pub kind: ActorKind,
+    /// Centre of its box, metres.
+    pub x: f32,
+    /// Centre of its box, metres.
+    pub y: f32,
+    /// Height, metres.
+    pub z: f32,
+    /// Heading, radians.
+    pub yaw_rad: f32,
+    /// Velocity, m/s.
+    pub velocity_mps: (f32, f32),
+    /// Half length and half width, metres.
+    pub half_extents_m: (f32, f32),
+}
+
+/// What the ego can run into, as an infraction's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A vehicle.
+    Vehicle,
+    /// Anything that isn't a road user.
+    Layout,
+    /// Somebody on foot.
+    Walker,
+}
+
+impl Obstacle {
+    const ALL: [Self; 3] = [Self::Vehicle, Self::Layout, Self::Walker];
+
+    const fn infraction(self) -> usize {
+        match self {
+            Self::Vehicle => infraction::COLLISION_VEHICLE,
+            Self::Layout => infraction::COLLISION_STATIC,
+            Self::Walker => infraction::COLLISION_WALKER,
+        }
+    }
+}
+
+/// A contact that the simulator's sensor reported: the other's id, and what it is.
+pub type Felt = (u32, Obstacle);
+
+/// An episode that is driven elsewhere.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    world: World,
+    decision: Option<Decision>,
+    ego: EgoPose,
+    /// Ids of the traffic of our own, in its order.
+    scripted_ids: Vec<u32>,
+    others: Vec<Sighting>,
+    /// Where each of the others was last found.
+    hints: BTreeMap<u32, LanePoint>,
+    touching: Vec<Felt>,
+}
+
+impl Mirror {
+    /// Starts the episode of a seed: the same start as [`World::reset`]'s.
+    ///
+    /// # Errors
+    /// As [`World::reset`].
+    pub fn reset(setup: Arc<Setup>, seed: u64) -> Result<Self, Error> {
+        let world = World::reset(setup, seed)?;
+        let ego = ego_pose(&world.state.ego);
+        Ok(Self {
+            world,
+            decision: None,
+            ego,
+            scripted_ids: Vec::new(),
+            others: Vec::new(),
+            hints: BTreeMap::new(),
+            touching: Vec::new(),
+        })
+    }
+
+    /// The world that judges. Its ego is the one that was seen last.
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The ego.
+    pub const fn ego(&self) -> &Ego {
+        &self.world.state.ego
+    }
+
+    /// The traffic of our own; the simulator has to show it where it is.
+    pub fn scripted(&self) -> &[Vehicle] {
+        &self.world.state.vehicles
+    }
+
+    /// Takes the ids under which the simulator knows the traffic of our own, in its order.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another number of them.
+    pub fn name_scripted(&mut self, ids: Vec<u32>) -> Result<(), Error> {
+        let expected = self.scripted().len();
+        if ids.len() != expected {
+            return Err(Error::Length {
+                name: "ids",
+                seen: ids.len(),
+                expected,
+            });
+        }
+        self.scripted_ids = ids;
+        Ok(())
+    }
+
+    /// Gives the traffic of our own away: from now on it is among the others.
+    pub fn release_scripted(&mut self) {
+        self.world.state.vehicles.clear();
+        self.scripted_ids.clear();
+    }
+
+    /// Shows others before the first step.
+    pub fn meet(&mut self, others: &[Sighting]) {
+        self.others.clear();
+        self.others.extend_from_slice(others);
+        self.follow_others();
+    }
+
+    /// Holds an action from now on, clipped to [-1, 1].
+    pub fn decide(&mut self, action: [f32; 2]) {
+        self.decision = Some(self.world.begin(action));
+    }
+
+    /// Compares the ego with everybody's state before a step, and moves the traffic of our own.
+    pub fn plan(&mut self) {
+        let slots: Vec<Slot> = self
+            .others
+            .iter()
+            .filter_map(|other| self.slot(other))
+            .collect();
+        if let Some(decision) = &mut self.decision {
+            self.world.move_traffic(&slots, &mut decision.gathered);
+        }
+    }
+
+    /// Whether a box is so near to the ego's that a contact is likely: within `margin_m`.
+    pub fn is_close(&self, ego: &EgoSighting, others: &[Sighting], margin_m: f32) -> bool {
+        let own = boxed(ego.x, ego.y, ego.yaw_rad, HALF_EXTENTS_M, margin_m);
+        self.present()
+            .map(|(_, vehicle)| scripted_box(vehicle))
+            .chain(others.iter().map(other_box))
+            .any(|other| own.overlaps(&other))
+    }
+
+    /// Looks at what a step of the simulator has led to, and judges it.
+    ///
+    /// Does nothing before [`Mirror::decide`], or after the episode has ended.
+    pub fn look(&mut self, ego: &EgoSighting, others: &[Sighting], felt: &[Felt]) {
+        let Some(mut decision) = self.decision.filter(|_| !self.world.has_ended()) else {
+            return;
+        };
+        self.take_over(ego, &decision);
+        self.world.note_motion();
+        self.meet(others);
+        self.collide(felt, &mut decision);
+        let course = self.world.shared_course();
+        let limits = self.world.setup().limits;
+        events::judge_driving(
+            &mut self.world.state,
+            &course,
+            &limits,
+            &mut decision.gathered,
+        );
+        self.world.note_time();
+        self.ego = self.seen_as(ego);
+        self.decision = Some(decision);
+    }
+
+    /// What the decision has led to; `None` before [`Mirror::decide`].
+    pub fn conclude(&self) -> Option<Outcome> {
+        self.decision.map(|decision| self.world.conclude(decision))
+    }
+
+    /// Writes the observation.
+    pub fn observe(&self, out: &mut Observation) {
+        let actors = self.actors();
+        self.world.describe(self.ego, &actors, out);
+    }
+
+    /// Draws the bird's-eye view; `out` holds `kind.len()` bytes.
+    ///
+    /// # Errors
+    /// [`Error::RasterSize`] for a map that covers too large an area.
+    pub fn birdseye(&self, kind: BirdseyeKind, out: &mut [u8]) -> Result<(), Error> {
+        self.world.paint(kind, &self.ego, &self.actors(), out)
+    }
+
+    /// The info row.
+    pub fn info(&self) -> [f64; INFO.len()] {
+        let progress_m = self.conclude().map_or(0.0, |outcome| outcome.progress_m);
+        self.world.info(progress_m)
+    }
+
+    /// The ego's box and everybody else's.
+    pub fn scene(&self) -> (SceneBox, Vec<SceneBox>) {
+        let (ego, mut actors) = self.world.scene();
+        actors.extend(self.others.iter().map(|other| SceneBox {
+            x: other.x,
+            y: other.y,
+            yaw_rad: other.yaw_rad,
+            half_extents_m: other.half_extents_m,
+            speed_mps: libm::hypotf(other.velocity_mps.0, other.velocity_mps.1),
+        }));
+        (ego, actors)
+    }
+
+    /// Everybody else, as the weather lets them be seen.
+    fn actors(&self) -> Vec<ActorPose> {
+        let mut actors: Vec<ActorPose> = self
+            .present()
+            .map(|(_, vehicle)| actor_pose(vehicle))
+            .collect();
+        actors.extend(self.others.iter().map(|other| ActorPose {
+            kind: other.kind,
+            x: other.x,
+            y: other.y,
+            z: other.z,
+            yaw_rad: other.yaw_rad,
+            velocity_mps: other.velocity_mps,
+            half_extents_m: other.half_extents_m,
+            lane_hint: self.hints.get(&other.id).copied(),
+        }));
+        self.world.haze_over(&self.ego, &mut actors);
+        actors
+    }
+
+    fn present(&self) -> impl Iterator<Item = (usize, &Vehicle)> {
+        let vehicles = self.world.state.vehicles.iter().enumerate();
+        vehicles.filter(|(_, vehicle)| !vehicle.is_gone)
+    }
+
+    /// Makes the ego's motion the one that was seen.
+    fn take_over(&mut self, ego: &EgoSighting, decision: &Decision) {
+        let step_s = self.world.setup().step_s;
+        let friction = self.world.conditions().weather.friction;
+        let before = self.world.state.ego.car.clone();
+        // Pedals follow the driver with a lag that no simulator shows; the model has the same.
+        let mut modelled = before.clone();
+        self.world
+            .model()
+            .advance(&mut modelled, decision.command, friction);
+        let yaw_rad = wrap_angle(ego.yaw_rad);
+        let (cos, sin) = (libm::cosf(yaw_rad), libm::sinf(yaw_rad));
+        // Rolling back counts as standing: the world knows no other.
+        let speed_mps = (ego.velocity_mps.0 * cos + ego.velocity_mps.1 * sin).max(0.0);
+        self.world.state.ego.car = CarState {
+            x: ego.x,
+            y: ego.y,
+            yaw_rad,
+            speed_mps,
+            yaw_rate_radps: ego.yaw_rate_radps,
+            acceleration_mps2: (speed_mps - before.speed_mps) / step_s,
+            throttle: modelled.throttle,
+            brake: modelled.brake,
+            gear: ego.gear.clamp(0, i32::from(u8::MAX)) as u8,
+            shift_left_s: 0.0,
+        };
+        self.world.state.ego.z = ego.z;
+    }
+
+    /// The ego for the observation: the world's, with what only the simulator knows.
+    fn seen_as(&self, ego: &EgoSighting) -> EgoPose {
+        EgoPose {
+            velocity_mps: ego.velocity_mps,
+            gear: ego.gear,
+            ..ego_pose(&self.world.state.ego)
+        }
+    }
+
+    /// Finds the others on the road.
+    fn follow_others(&mut self) {
+        let course = self.world.shared_course();
+        let mut hints = BTreeMap::new();
+        for other in &self.others {
+            let hint = self.hints.get(&other.id).copied();
+            let at = track(&course.map, hint, other.x, other.y, other.z, other.yaw_rad);
+            hints.extend(at.map(|at| (other.id, at)));
+        }
+        self.hints = hints;
+    }
+
+    /// The stretch of the course that another vehicle fills; `None` for walkers and off the course.
+    fn slot(&self, other: &Sighting) -> Option<Slot> {
+        let course = self.world.course();
+        let at = self.hints.get(&other.id)?;
+        let rank = course.rank(at.lane)?;
+        let sample = course.map.sample(at.lane, at.s_m);
+        let place = InLane {
+            rank,
+            lateral_m: at.lateral_m,
+            width_m: sample.width_m,
+            curvature_per_m: sample.curvature_per_m,
+        };
+        let (cos, sin) = (
+            libm::cosf(sample.pose.yaw_rad),
+            libm::sinf(sample.pose.yaw_rad),
+        );
+        let along_mps = other.velocity_mps.0 * cos + other.velocity_mps.1 * sin;
+        let station_m = course.map.station(at.lane, at.s_m);
+        let is_vehicle = other.kind == ActorKind::Vehicle;
+        is_vehicle.then(|| Slot::new(station_m, along_mps, other.half_extents_m, place))
+    }
+
+    /// Counts each contact once until the two have parted, whether the sensor or the boxes told of it.
+    fn collide(&mut self, felt: &[Felt], decision: &mut Decision) {
+        let car = &self.world.state.ego.car;
+        let own = |margin_m| boxed(car.x, car.y, car.yaw_rad, HALF_EXTENTS_M, margin_m);
+        let (exact, wide) = (own(0.0), own(PARTED_M));
+        let mut now: Vec<Felt> = Vec::new();
+        let mut compare = |id: u32, kind: Obstacle, other: &OrientedBox| {
+            let was_touching = self.touching.contains(&(id, kind));
+            let is_touching = exact.overlaps(other) || was_touching && wide.overlaps(other);
+            if is_touching {
+                now.push((id, kind));
+            }
+        };
+        for (index, vehicle) in self.present() {
+            let id = self.scripted_ids.get(index).copied().unwrap_or_default();
+            compare(id, Obstacle::Vehicle, &scripted_box(vehicle));
+        }
+        for other in &self.others {
+            let kind = match other.kind {
+                ActorKind::Vehicle => Obstacle::Vehicle,
+                ActorKind::Walker => Obstacle::Walker,
+            };
+            compare(other.id, kind, &other_box(other));
+        }
+        for contact in felt {
+            if !now.contains(contact) {
+                now.push(*contact);
+            }
+        }
+        for kind in Obstacle::ALL {
+            let is_new = |contact: &&Felt| contact.1 == kind && !self.touching.contains(contact);
+            let begun = now.iter().filter(is_new).count() as u32;
+            events::count_collisions(
+                &mut self.world.state,
+                kind.infraction(),
+                begun,
+                &mut decision.gathered,
+            );
+        }
+        self.touching = now;
+    }
+}
+
+fn boxed(x: f32, y: f32, yaw_rad: f32, half_m: (f32, f32), margin_m: f32) -> OrientedBox {
+    OrientedBox::new(x, y, yaw_rad, half_m.0 + margin_m, half_m.1 + margin_m)
+}
+
+fn scripted_box(vehicle: &Vehicle) -> OrientedBox {
+    let half_m = vehicle.half_extents_m();
+    boxed(vehicle.x, vehicle.y, vehicle.yaw_rad, half_m, 0.0)
+}
+
+fn other_box(other: &Sighting) -> OrientedBox {
+    boxed(other.x, other.y, other.yaw_rad, other.half_extents_m, 0.0)
+}

@@ -1,0 +1,215 @@
+"""The environment on servers: parity with the embedded world, failures of the server, order around it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import carla
+import gymnasium as gym
+import numpy as np
+import psutil
+import pytest
+from carla_parity import compare
+
+from carla_online.envs import capabilities, make_vector_env
+from carla_online.envs.carla import CarlaEnv, CarlaEnvConfig, CarlaVectorEnv
+from carla_online.envs.world import WorldEnv
+from carla_online.errors import ConfigError, SimulatorError, SimulatorTimeout
+from carla_online.server import Server, ServerConfig
+
+FORWARD = np.float32([0.0, 0.3])
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(ServerConfig(map="Straight")) as running:
+        yield running
+
+
+def address(server: Server) -> str:
+    return f"127.0.0.1:{server.port}"
+
+
+class TestParity:
+    @pytest.mark.parametrize(
+        ("map_name", "traffic"), [("straight", "none"), ("curve", "default"), ("two_lane", "dense")]
+    )
+    def test_the_same_episode_gives_the_same_numbers(self, server: Server, map_name: str, traffic: str) -> None:
+        world = WorldEnv(map=map_name, traffic=traffic)
+        there = CarlaEnv(server=address(server), map=map_name, traffic=traffic)
+        for seed in range(2):
+            seen = compare(world, there, seed, 400)
+            assert seen.steps > 50
+            assert seen.observation < 1e-4, seen
+            assert seen.reward < 1e-4, seen
+            assert seen.ends[0] == seen.ends[1], seen
+            assert seen.infractions[0] == seen.infractions[1], seen
+        there.close()
+
+    def test_a_wet_road_slides_alike(self, server: Server) -> None:
+        settings = {"traffic": "none", "weather": {"preset": "rain", "precipitation_deposits": [80.0, 100.0]}}
+        there = CarlaEnv(server=address(server), **settings)
+        seen = compare(WorldEnv(**settings), there, 5, 60, speed_mps=40.0)
+        assert seen.observation < 1e-4, seen
+        assert CarlaEnvConfig.model_validate(settings).slice_names[0] == "carla/straight/none/dry"
+        there.close()
+
+
+class TestFailures:
+    """Each is truncated and told, never terminal, and the next reset is on a new connection."""
+
+    @pytest.mark.parametrize(("fault", "failure"), [("hang-at=60", "timeout"), ("crash-at=60", "crash")])
+    def test_a_failure_truncates_and_a_new_server_is_taken(self, fault: str, failure: str) -> None:
+        with Server(ServerConfig(map="Straight", faults=(fault,))) as failing:
+            env = CarlaEnv(server=address(failing), traffic="none", call_timeout_s=1.0)
+            env.reset(seed=0)
+            ended = terminated = False
+            while not ended:
+                obs, reward, terminated, truncated, info = env.step(FORWARD)
+                ended = terminated or truncated
+            assert (terminated, truncated, reward) == (False, True, 0.0)
+            assert info["sim_failure"] == failure
+            assert info["sim_time_s"] < 10.0
+            assert env.observation_space.contains(obs)
+            with pytest.raises(gym.error.ResetNeeded):
+                env.step(FORWARD)
+        with Server(ServerConfig(map="Straight", port=failing.port)):
+            _, info = env.reset()
+            assert (info["sim_failure"], info["sim_time_s"]) == ("", 0.0)
+            _, _, _, truncated, info = env.step(FORWARD)
+            assert (truncated, info["sim_time_s"]) == (False, pytest.approx(0.1))
+            env.close()
+
+    def test_an_own_server_that_dies_is_started_again(self) -> None:
+        env = CarlaVectorEnv(servers=("serve",), traffic="none", autoreset_mode="SAME_STEP")
+        env.reset(seed=0)
+        env.step(FORWARD[None])
+        (child,) = (each for each in psutil.Process().children() if "serve" in each.cmdline())
+        child.kill()
+        _, reward, terminated, truncated, info = env.step(FORWARD[None])
+        assert (terminated[0], truncated[0], reward[0]) == (False, True, 0.0)
+        assert info["final_info"]["sim_failure"].tolist() == ["crash"]
+        # SAME_STEP has begun the next episode already, on a new server.
+        assert (info["sim_failure"][0], info["sim_time_s"][0]) == ("", 0.0)
+        assert not env.step(FORWARD[None])[3][0]
+        env.close()
+
+    def test_slow_ticks_within_the_deadline_change_nothing_and_beyond_it_fail_the_reset(self) -> None:
+        with Server(ServerConfig(map="Straight", faults=("slow=200",))) as slow:
+            patient = CarlaEnv(server=address(slow), traffic="none")
+            patient.reset(seed=0)
+            assert patient.step(FORWARD)[4]["sim_failure"] == ""
+            patient.close()
+            hasty = CarlaEnv(server=address(slow), traffic="none", call_timeout_s=0.05, reconnect_attempts=0)
+            with pytest.raises(SimulatorTimeout, match="time-out"):
+                hasty.reset(seed=0)
+
+    def test_a_lost_message_of_the_collision_sensor_loses_no_collision(self) -> None:
+        with Server(ServerConfig(map="Straight", faults=("drop-sensor=1",))) as server:
+            env = CarlaEnv(server=address(server), traffic="dense")
+            world = WorldEnv(traffic="dense")
+            seen = [compare(world, env, seed, 300, speed_mps=18.0) for seed in range(3)]
+            assert any(each.infractions[0][0] for each in seen)
+            assert [each.infractions[0][0] for each in seen] == [each.infractions[1][0] for each in seen]
+            env.close()
+
+    def test_a_server_that_stays_away_is_an_error_of_reset(self) -> None:
+        env = CarlaEnv(server="127.0.0.1:1", connect_timeout_s=0.2, reconnect_attempts=1)
+        with pytest.raises(SimulatorError, match="127.0.0.1:1"):
+            env.reset(seed=0)
+
+
+class TestOrder:
+    def test_settings_come_back_and_only_own_actors_go(self, server: Server) -> None:
+        client = carla.Client("127.0.0.1", server.port)
+        client.set_timeout(20.0)
+        before = client.get_world().get_settings()
+        env = CarlaEnv(server=address(server), traffic="light", map={"map_variants": 1})
+        env.reset(seed=0)
+        world = client.get_world()
+        blueprint = world.get_blueprint_library().find("vehicle.audi.tt")
+        spots = [carla.Transform(carla.Location(5.0, 2.0 + 4.0 * lane, 0.5)) for lane in range(3)]
+        guest = next(actor for spot in spots if (actor := world.try_spawn_actor(blueprint, spot)) is not None)
+        for _ in range(3):
+            env.step(FORWARD)
+        env.reset()
+        assert env._vector._batch._drives[0].mirror.scene()["actors"]["x"].count(guest.get_location().x) == 1
+        env.close()
+        left = [actor.id for actor in client.get_world().get_actors().filter("vehicle.*")]
+        assert left == [guest.id]
+        after = client.get_world().get_settings()
+        assert (after.synchronous_mode, after.fixed_delta_seconds) == (
+            before.synchronous_mode,
+            before.fixed_delta_seconds,
+        )
+
+    def test_the_map_is_loaded_only_when_it_changes(self, server: Server) -> None:
+        env = CarlaEnv(server=address(server), traffic="none", map={"map_variants": 1})
+        env.reset(seed=0)
+        episode = env._vector._batch._drives[0]._connection.world.id
+        env.reset(seed=1)
+        assert env._vector._batch._drives[0]._connection.world.id == episode
+        env.close()
+
+    def test_somebody_else_who_ticks_is_a_failure_with_its_reason(
+        self, server: Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        env = CarlaEnv(server=address(server), traffic="none")
+        env.reset(seed=0)
+        client = carla.Client("127.0.0.1", server.port)
+        client.set_timeout(20.0)
+        client.get_world().apply_settings(carla.WorldSettings(synchronous_mode=False))
+        failures = [env.step(FORWARD)[4]["sim_failure"]]
+        while not failures[-1] and len(failures) < 50:
+            failures.append(env.step(FORWARD)[4]["sim_failure"])
+        assert failures[-1] == "error"
+        assert "somebody else ticks" in caplog.text
+        env.close()
+
+
+class TestMaking:
+    def test_two_servers_are_two_rows(self, server: Server) -> None:
+        config = {
+            "kind": "carla",
+            "servers": [address(server), "serve"],
+            "traffic": "none",
+            "safety": {"mode": "enforce"},
+        }
+        env = make_vector_env(config)
+        obs, _ = env.reset(seed=3)
+        assert obs.shape == (2, 144)
+        world = make_vector_env({"kind": "world", "num_envs": 2, "traffic": "none"})
+        np.testing.assert_allclose(obs, world.reset(seed=3)[0], atol=1e-4)
+        assert capabilities(env).missing("exact_restore", "episode_seeds") == ["exact_restore"]
+        env.close()
+
+    def test_wrong_settings_are_refused_with_the_cure(self) -> None:
+        wrong = [
+            ({"servers": ["localhost"]}, "host:port"),
+            ({"servers": ["a:1", "a:1"]}, "twice"),
+            ({"ego": {"dynamics": "kinematic"}}, "start_speed_mps"),
+            ({"map": "strait"}, "unknown preset 'strait'"),
+            ({"servers": ["a:1"], "num_envs": 3}, "name one for each"),
+            ({"town": "Town01"}, "town: unknown key"),
+        ]
+        for settings, message in wrong:
+            with pytest.raises(ConfigError, match=message):
+                gym.make_vec("CarlaOnline/Carla-v0", **settings)
+
+    def test_another_version_is_refused_with_the_reason(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("carla_online.envs.carla.client.VERSION", "0.9.15")
+        with pytest.raises(ConfigError, match=r"the client is CARLA 0\.9\.16.*pip install carla==0\.9\.15"):
+            CarlaEnv(server=address(server)).reset(seed=0)
+
+    def test_the_package_imports_without_the_client_and_making_says_what_to_install(self) -> None:
+        code = (
+            "import sys; sys.modules['carla'] = None\n"
+            "import carla_online.envs.carla as c\n"
+            "from carla_online.errors import MissingExtra\n"
+            "try:\n    c.CarlaEnv()\n"
+            "except MissingExtra as error:\n    assert 'carla-online[carla]' in str(error)\n"
+            "else:\n    raise SystemExit('made without a client')\n"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)
