@@ -678,8 +678,14 @@ class WorldMirror:
     def scripted(self) -> list[tuple[int, float, float, float, float, float, bool]]:
         """Return the world's own traffic where it is now: model, x, y, z, yaw, speed (m/s), whether it has left."""
 
-    def name_scripted(self, ids: Sequence[int]) -> None:
-        """Take the simulator's ids of the world's own traffic, in its order.
+    def scripted_walkers(self) -> list[tuple[float, float, float, float, float]]:
+        """Return the world's own people on foot where they are now: x, y, z of the ground, yaw, speed (m/s)."""
+
+    def lights(self) -> list[tuple[str, str]]:
+        """Return what each traffic light shows now: its signal's OpenDRIVE id; `green`, `yellow` or `red`."""
+
+    def name_scripted(self, ids: Sequence[int], walker_ids: Sequence[int]) -> None:
+        """Take the simulator's ids of the world's own traffic and people on foot, in their order.
 
         Raises:
             ValueError: Another number of ids.

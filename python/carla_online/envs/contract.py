@@ -39,6 +39,8 @@ INFRACTION_NAMES: Final = (
     "blocked",
     "timed_out",
     "speeding",
+    "route_deviation",
+    "outside_route_lanes",
 )
 """Order of `info["infractions"]`: counts so far in this episode."""
 
@@ -144,6 +146,8 @@ INFO_KEYS: Final = (
     _key("lane_changes", np.int64, "lane changes of the ego so far"),
     _key("near_traffic_speed_mps", np.float64, "mean speed of the traffic near the ego so far; 0 without any"),
     _key("min_speed_share", np.float64, "own mean speed over that of the traffic near, at most 1"),
+    _key("deviated", np.bool_, "the route was left too far"),
+    _key("outside_lanes_share", np.float64, "share of the distance driven outside of the route's lanes"),
     _key("infractions", np.int32, "counts so far, see INFRACTION_NAMES", len(INFRACTION_NAMES)),
     _key("reward_terms", np.float32, "terms of this step, see REWARD_TERM_NAMES", len(REWARD_TERM_NAMES)),
     _key("draws", np.float64, "what was drawn for this episode, see DRAW_NAMES", len(DRAW_NAMES)),

@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from carla_online._native import __version__
 from carla_online.config import read_yaml, to_yaml
@@ -69,7 +70,7 @@ class RunDirectory:
         if not file.exists():
             write_bytes_atomically(file, to_yaml(config).encode())
             return
-        ours, theirs = flatten(config.model_dump(mode="json")), flatten(read_yaml(file))
+        ours, theirs = flatten(config.model_dump(mode="json")), flatten(_completed(config, read_yaml(file)))
         keys = sorted(
             key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key) and not _is_free(key)
         )
@@ -103,6 +104,15 @@ class RunDirectory:
     def close(self) -> None:
         """Gives the folder free."""
         self._lock.close()
+
+
+def _completed(config: Any, written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what is written with defaults for the keys that came with a later release."""
+    try:
+        complete: Mapping[str, Any] = type(config).model_validate(written).model_dump(mode="json")
+    except ValidationError:
+        return written
+    return complete
 
 
 def _is_free(key: str) -> bool:

@@ -191,7 +191,8 @@ class CARLAOnlineRunner:
         path = self.directory.path
         if resume == "must" and not self.directory.has_checkpoint:
             raise CheckpointError(f"{path} holds no checkpoint to resume from. Check the folder's name.")
-        if resume == "never" and self.directory.has_experience:
+        has_experience = self.directory.has_experience  # the trainer makes a replay, if there is none
+        if resume == "never" and has_experience:
             raise ConfigError(f"{path} holds a run already. Choose another folder, or resume it.")
         newest = list_checkpoints(path)[-1:]
         checkpoint = read_checkpoint(newest[0]) if newest else None
@@ -200,7 +201,7 @@ class CARLAOnlineRunner:
         self.trainer.prepare(self._intake.facts, directory=path)
         if checkpoint is not None:
             self._resume(checkpoint)
-        elif self.directory.has_experience:
+        elif has_experience:
             self._recover_without_checkpoint()
         else:
             self._intake.begin(self.trainer, seed=self.seed)

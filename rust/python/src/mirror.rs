@@ -23,6 +23,16 @@ type EgoTuple = (f32, f32, f32, f32, f32, f32, f32, i32);
 type OtherTuple = (u32, String, f32, f32, f32, f32, f32, f32, f32, f32);
 /// `(model, x, y, z, yaw_deg, speed, is_gone)`.
 type ScriptedTuple = (u8, f32, f32, f32, f32, f32, bool);
+/// `(x, y, z, yaw_deg, speed)`.
+type WalkerTuple = (f32, f32, f32, f32, f32);
+
+const fn colour(state: world::LightState) -> &'static str {
+    match state {
+        world::LightState::Green => "green",
+        world::LightState::Yellow => "yellow",
+        world::LightState::Red => "red",
+    }
+}
 
 fn ego_sighting(ego: EgoTuple) -> EgoSighting {
     let (x, y, z, yaw_deg, vx, vy, yaw_rate_degps, gear) = ego;
@@ -158,8 +168,30 @@ impl WorldMirror {
         })
     }
 
-    fn name_scripted(&self, py: Python<'_>, ids: Vec<u32>) -> PyResult<()> {
-        self.with(py, |mirror| mirror.name_scripted(ids))
+    fn scripted_walkers(&self, py: Python<'_>) -> PyResult<Vec<WalkerTuple>> {
+        self.with(py, |mirror| {
+            let tell = |walker: &world::network::Walker| {
+                let yaw_deg = walker.yaw_rad.to_degrees();
+                (walker.x, walker.y, walker.z, yaw_deg, walker.speed_mps)
+            };
+            Ok(mirror.scripted_walkers().iter().map(tell).collect())
+        })
+    }
+
+    fn lights(&self, py: Python<'_>) -> PyResult<Vec<(String, &'static str)>> {
+        self.with(py, |mirror| {
+            let tell = |(id, state): (&str, world::LightState)| (id.to_owned(), colour(state));
+            Ok(mirror.lights().into_iter().map(tell).collect())
+        })
+    }
+
+    fn name_scripted(
+        &self,
+        py: Python<'_>,
+        ids: Vec<u32>,
+        walker_ids: Vec<u32>,
+    ) -> PyResult<()> {
+        self.with(py, |mirror| mirror.name_scripted(ids, walker_ids))
     }
 
     fn release_scripted(&self, py: Python<'_>) -> PyResult<()> {

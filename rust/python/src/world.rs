@@ -27,12 +27,15 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 pub fn to_exception(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
-        Error::ConfigSyntax { .. } | Error::Config(_) | Error::Count { .. } => {
-            Fault::new(ErrorClass::Config, message).into()
+        Error::ConfigSyntax { .. }
+        | Error::Config(_)
+        | Error::Count { .. }
+        | Error::MapFile { .. } => Fault::new(ErrorClass::Config, message).into(),
+        Error::Map { seed, .. } | Error::Lanes { seed, .. } | Error::Route { seed, .. } => {
+            Fault::new(ErrorClass::Map, message)
+                .with("seed", seed)
+                .into()
         }
-        Error::Map { seed, .. } | Error::Lanes { seed, .. } => Fault::new(ErrorClass::Map, message)
-            .with("seed", seed)
-            .into(),
         Error::NotReset { env } | Error::Ended { env } => {
             Fault::new(ErrorClass::EpisodeEnded, message)
                 .with("env", env)
@@ -40,7 +43,7 @@ pub fn to_exception(error: Error) -> PyErr {
         }
         Error::Snapshot(_) => Fault::new(ErrorClass::Checkpoint, message).into(),
         Error::Thread => Fault::new(ErrorClass::Simulator, message).into(),
-        Error::RasterSize { .. } => Fault::new(ErrorClass::Map, message).into(),
+        Error::RasterSize { .. } | Error::MapText { .. } => Fault::new(ErrorClass::Map, message).into(),
         Error::EnvIndex { .. } => PyIndexError::new_err(message),
         Error::Action { .. } | Error::Length { .. } => PyValueError::new_err(message),
     }

@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 pub(crate) use check::Check;
+mod map;
 mod read;
 mod weather;
+pub use map::{JunctionRule, LightTurns, MapConfig, MapKind};
 pub use weather::{WEATHER_PARAMETERS, WeatherConfig};
 
 /// Most vehicles in one world, the ego not counted.
 pub const MAX_VEHICLES: usize = 64;
+/// Most people on foot in one world.
+pub const MAX_WALKERS: usize = 64;
 /// Room along the lane that one vehicle takes at the start, metres.
 pub const SPAWN_CELL_M: f64 = 14.0;
 /// Nobody starts nearer than this to the ego in a lane, centre to centre, metres.
@@ -66,47 +70,6 @@ impl Default for WorldConfig {
     }
 }
 
-/// The road that is drawn for an episode.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MapConfig {
-    /// Lanes, all in one direction.
-    pub lanes: u8,
-    /// Width of each lane, metres.
-    pub lane_width_m: f64,
-    /// Length of the route, metres, uniform between the two.
-    pub length_m: [f64; 2],
-    /// Share of roads with bends, in [0, 1].
-    pub curved_share: f64,
-    /// Radius of the bends, metres, uniform in curvature between the two.
-    pub curve_radius_m: [f64; 2],
-    /// Speed limit, m/s.
-    pub speed_limit_mps: f64,
-    /// Road before the start of the route, metres; the faster vehicles start there.
-    pub run_in_m: f64,
-    /// Road behind the finish, metres, so that the finish looks like any other place.
-    pub run_out_m: f64,
-    /// How many different roads there are. Each is baked once and kept (about 0.3 MB); 0 draws a new one
-    /// for every seed, which costs some milliseconds an episode.
-    pub map_variants: u32,
-}
-
-impl Default for MapConfig {
-    fn default() -> Self {
-        Self {
-            lanes: 3,
-            lane_width_m: 3.5,
-            length_m: [600.0, 1000.0],
-            curved_share: 2.0 / 3.0,
-            curve_radius_m: [130.0, 400.0],
-            speed_limit_mps: 15.0,
-            run_in_m: 80.0,
-            run_out_m: 150.0,
-            map_variants: 128,
-        }
-    }
-}
-
 /// The other vehicles and how they drive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -131,8 +94,14 @@ pub struct TrafficConfig {
     pub hard_brake_every_s: f64,
     /// Deceleration of such a braking, m/s2; it lasts 1.5 s.
     pub hard_brake_mps2: f64,
-    /// Factor on both numbers of vehicles, uniform between the two.
+    /// Factor on the numbers of vehicles and of people, uniform between the two.
     pub density: [f64; 2],
+    /// People on foot, each at a crosswalk; only street networks have any.
+    pub walkers: u32,
+    /// How fast they walk, m/s, uniform between the two.
+    pub walker_speed_mps: [f64; 2],
+    /// Mean time between two crossings of one of them, seconds.
+    pub walker_pause_s: f64,
     /// Car following.
     pub idm: IdmConfig,
 }
@@ -151,6 +120,9 @@ impl Default for TrafficConfig {
             hard_brake_every_s: 40.0,
             hard_brake_mps2: 5.0,
             density: [1.0, 1.0],
+            walkers: 0,
+            walker_speed_mps: [1.0, 1.8],
+            walker_pause_s: 20.0,
             idm: IdmConfig::default(),
         }
     }

@@ -1,14 +1,19 @@
 //! The road of an episode, drawn from its seed: specification, OpenDRIVE text, baked map, route.
+//!
+//! A chain has one route, which belongs to its map. On a street network the map depends on the variant
+//! and the route on the episode's seed, so many courses share one network.
 
 use std::sync::{Arc, OnceLock};
 
-use carla_online_roads::{LaneIndex, RoadMap, RoadSpec, Segment};
+use carla_online_roads::{LaneIndex, LaneKind, RoadMap, RoadSpec, Segment};
 
 use crate::config::{MapConfig, WorldConfig};
 use crate::error::Error;
+use crate::network::{self, Network};
 use crate::raster::RasterMap;
 use crate::rng::{Purpose, Stream};
 use crate::route::Route;
+use crate::score;
 
 /// How far the road may turn away from its first direction, radians: below a right angle it can't
 /// come back to itself.
@@ -18,8 +23,8 @@ const LARGEST_HEADING_RAD: f64 = 1.2;
 #[derive(Debug)]
 pub struct Course {
     /// The map.
-    pub map: RoadMap,
-    /// Its driving lanes from the leftmost to the rightmost, as the driver sees them.
+    pub map: Arc<RoadMap>,
+    /// Of a chain: its driving lanes from the leftmost to the rightmost, as the driver sees them.
     pub lanes: Vec<LaneIndex>,
     /// The lane along which the route runs and progress is measured.
     pub reference: LaneIndex,
@@ -27,7 +32,11 @@ pub struct Course {
     pub start_station_m: f32,
     /// The route.
     pub route: Route,
-    raster: OnceLock<RasterMap>,
+    /// Reference time of the route, seconds.
+    pub reference_time_s: f64,
+    /// Of a street network: what traffic needs to know of it, and the seed that the route was drawn from.
+    pub network: Option<(Arc<Network>, u64)>,
+    raster: Arc<OnceLock<RasterMap>>,
 }
 
 impl Course {
@@ -43,20 +52,53 @@ impl Course {
         let baked = RoadMap::parse(&spec.to_xodr().map_err(failed)?).map_err(failed)?;
         Self::on_road(
             baked,
-            usize::from(map.lanes),
-            map.run_in_m as f32,
+            map,
             length_m as f32,
             seed,
         )
     }
 
+    /// The course of an episode on a network: a route drawn from the episode's seed.
+    ///
+    /// # Errors
+    /// [`Error::Route`] if no route was found at all.
+    pub fn on_network(ground: &Arc<Network>, map: &MapConfig, seed: u64) -> Result<Self, Error> {
+        let route = network::draw_route(ground, map, seed)?;
+        let first = route.segments()[0];
+        Ok(Self {
+            map: Arc::clone(&ground.map),
+            lanes: Vec::new(),
+            reference: first.lane,
+            start_station_m: 0.0,
+            reference_time_s: network::reference_time_s(&ground.map, &route),
+            route,
+            network: Some((Arc::clone(ground), seed)),
+            raster: Arc::clone(&ground.raster),
+        })
+    }
+
+    /// Whether an episode of this seed on this map has this course.
+    pub fn is_of(&self, map_hash: u64, seed: u64) -> bool {
+        let is_own_route = self.network.as_ref().is_none_or(|(_, own)| *own == seed);
+        is_own_route && self.map.content_hash() == map_hash
+    }
+
+    /// Whether a lane is one that vehicles may be on here.
+    pub fn is_driven(&self, lane: LaneIndex) -> bool {
+        if self.network.is_none() {
+            return self.rank(lane).is_some();
+        }
+        let lane = self.map.lanes().get(lane as usize);
+        lane.is_some_and(|lane| lane.kind == LaneKind::Driving)
+    }
+
     fn on_road(
         map: RoadMap,
-        expected: usize,
-        start_s_m: f32,
+        config: &MapConfig,
         length_m: f32,
         seed: u64,
     ) -> Result<Self, Error> {
+        let (expected, start_s_m) = (usize::from(config.lanes), config.run_in_m as f32);
         let leftmost = map
             .driving_lanes()
             .find(|&lane| map.lanes()[lane as usize].left.is_none());
@@ -76,13 +118,17 @@ impl Course {
         let reference = lanes[expected / 2];
         let route = Route::along_lane(reference, start_s_m, start_s_m + length_m);
         let start_station_m = map.station(reference, start_s_m);
+        let reference_time_s =
+            score::reference_time_s(f64::from(route.length_m()), config.speed_limit_mps);
         Ok(Self {
-            map,
+            map: Arc::new(map),
             lanes,
             reference,
             start_station_m,
             route,
-            raster: OnceLock::new(),
+            reference_time_s,
+            network: None,
+            raster: Arc::default(),
         })
     }
 
@@ -116,34 +162,61 @@ impl Course {
 #[derive(Debug)]
 pub struct CourseBook {
     variants: Vec<OnceLock<Arc<Course>>>,
+    networks: Vec<OnceLock<Arc<Network>>>,
 }
 
 impl CourseBook {
-    /// A book for one configuration.
-    pub fn new(config: &WorldConfig) -> Self {
-        Self {
-            variants: (0..config.map.map_variants)
-                .map(|_| OnceLock::new())
-                .collect(),
+    /// A book for one configuration. A map from a file is read and baked here.
+    ///
+    /// # Errors
+    /// [`Error::MapFile`] if the file can't be read or isn't a map.
+    pub fn new(config: &WorldConfig) -> Result<Self, Error> {
+        let map = &config.map;
+        let count = map.map_variants as usize;
+        let mut book = Self {
+            variants: Vec::new(),
+            networks: Vec::new(),
+        };
+        if let Some(read) = Network::from_file(map)? {
+            book.networks.push(OnceLock::from(Arc::new(read)));
+        } else if map.is_network() {
+            book.networks.resize_with(count, OnceLock::new);
+        } else {
+            book.variants.resize_with(count, OnceLock::new);
         }
+        Ok(book)
     }
 
     /// The course of an episode.
     ///
     /// # Errors
-    /// As [`Course::draw`].
+    /// As [`Course::draw`] and [`Course::on_network`].
     pub fn course(&self, config: &WorldConfig, seed: u64) -> Result<Arc<Course>, Error> {
-        if self.variants.is_empty() {
-            return Course::draw(&config.map, seed).map(Arc::new);
+        let map = &config.map;
+        if map.is_network() {
+            let network = kept(&self.networks, seed, |seed| Network::draw(map, seed))?;
+            return Course::on_network(&network, map, seed).map(Arc::new);
         }
-        let variant = Stream::new(seed, Purpose::MapVariant, 0, 0).below(config.map.map_variants);
-        let slot = &self.variants[variant as usize];
-        if let Some(course) = slot.get() {
-            return Ok(Arc::clone(course));
-        }
-        let drawn = Arc::new(Course::draw(&config.map, u64::from(variant))?);
-        Ok(Arc::clone(slot.get_or_init(|| drawn)))
+        kept(&self.variants, seed, |seed| Course::draw(map, seed))
     }
+}
+
+/// The variant of a seed, made when it is first needed; without variants a new one for each seed.
+fn kept<T>(
+    variants: &[OnceLock<Arc<T>>],
+    seed: u64,
+    draw: impl Fn(u64) -> Result<T, Error>,
+) -> Result<Arc<T>, Error> {
+    if variants.is_empty() {
+        return draw(seed).map(Arc::new);
+    }
+    let variant = Stream::new(seed, Purpose::MapVariant, 0, 0).below(variants.len() as u32);
+    let slot = &variants[variant as usize];
+    if let Some(known) = slot.get() {
+        return Ok(Arc::clone(known));
+    }
+    let drawn = Arc::new(draw(u64::from(variant))?);
+    Ok(Arc::clone(slot.get_or_init(|| drawn)))
 }
 
 fn road_spec(map: &MapConfig, length_m: f64, stream: &mut Stream) -> RoadSpec {

@@ -22,6 +22,31 @@ pub enum Error {
         /// The road layer's reason.
         source: carla_online_roads::Error,
     },
+    /// The file of a map can't be read.
+    #[error("map.xodr: {path:?} can't be read: {source}; give the path of an OpenDRIVE file")]
+    MapFile {
+        /// The path.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file of a map can be read, but isn't a map.
+    #[error("map.xodr isn't a usable map: {source}; `carla-online doctor map FILE` looks it over")]
+    MapText {
+        /// The road layer's reason.
+        source: carla_online_roads::Error,
+    },
+    /// A network without any route.
+    #[error(
+        "no route was found for seed {seed} on a map with {places} places to start; it needs driving lanes of 12 m and \
+         more outside of junctions that lead somewhere"
+    )]
+    Route {
+        /// The episode's seed.
+        seed: u64,
+        /// Places at which a route may start or end.
+        places: usize,
+    },
     /// The road layer gave another number of driving lanes than was asked for.
     #[error("the road of seed {seed} has {seen} driving lanes abreast, expected {expected}")]
     Lanes {

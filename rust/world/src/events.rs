@@ -16,6 +16,7 @@ use crate::config::WorldConfig;
 use crate::course::Course;
 use crate::dynamics::HALF_EXTENTS_M;
 use crate::geometry::OrientedBox;
+use crate::rules;
 use crate::reward::{
     Gathered, SHORT_TTC_DEFICIT, SoftStep, discomforts, soft_factors, speed_error, ttc_deficit,
 };
@@ -26,9 +27,13 @@ use crate::traffic::Slot;
 /// Excess over the limit that counts as speeding, m/s.
 const SPEEDING_MARGIN_MPS: f32 = 1.0;
 /// Slower than this is standing, m/s.
-const STANDING_MPS: f32 = 0.1;
+pub(crate) const STANDING_MPS: f32 = 0.1;
 /// Traffic within this distance along the road is compared with, metres.
 const NEAR_TRAFFIC_M: f32 = 60.0;
+
+/// Lanes don't cover all of a junction's surface: off the road begins so much later there, metres.
+const JUNCTION_MARGIN_M: f32 = 1.5;
+const MOST_ABREAST: usize = 64;
 
 /// The limits that a configuration sets.
 #[derive(Debug, Clone, Copy)]
@@ -55,19 +60,19 @@ impl Limits {
 
 /// Looks at the state after a step, counts what happened, and gathers the reward's ingredients.
 pub fn judge(state: &mut State, course: &Course, limits: &Limits, gathered: &mut Gathered) {
-    collisions(state, gathered);
+    collisions(state, course.network.is_some(), gathered);
     judge_driving(state, course, limits, gathered);
 }
 
 /// [`judge`] for a state whose collisions were counted by [`count_collisions`] already.
 pub fn judge_driving(state: &mut State, course: &Course, limits: &Limits, gathered: &mut Gathered) {
     gathered.steps += 1;
-    let lane = &course.map.lanes()[state.ego.lane as usize];
-    let limit_mps = lane.speed_limit_mps;
+    let limit_mps = course.map.speed_limit_mps(state.ego.lane, state.ego.s_m);
     let sample = course.map.sample(state.ego.lane, state.ego.s_m);
     position(state, course, limits, sample.width_m, gathered);
-    lines(state, course, sample.width_m, gathered);
-    motion(state, limits, limit_mps, gathered);
+    let is_lined = course.network.is_none() || state.tally.rules.was_abreast;
+    lines(state, course, is_lined, sample.width_m, gathered);
+    motion(state, course.network.is_some(), limits, limit_mps, gathered);
     soften(state, limits, limit_mps, gathered);
     let counts = &state.tally.counts;
     state.ending.infraction |= (0..counts.len()).any(|at| limits.terminates[at] && counts[at] > 0);
@@ -77,7 +82,7 @@ pub fn judge_driving(state: &mut State, course: &Course, limits: &Limits, gather
     }
 }
 
-fn collisions(state: &mut State, gathered: &mut Gathered) {
+fn collisions(state: &mut State, is_network: bool, gathered: &mut Gathered) {
     let car = &state.ego.car;
     let mut own: Option<OrientedBox> = None;
     let mut contacts = 0_u64;
@@ -108,8 +113,12 @@ fn collisions(state: &mut State, gathered: &mut Gathered) {
             contacts |= 1 << index;
         }
     }
-    let begun = (contacts & !state.tally.contacts).count_ones();
+    let mut begun = (contacts & !state.tally.contacts).count_ones();
     state.tally.contacts = contacts;
+    // On a network others may run into a standing ego, which ScenarioRunner doesn't charge either.
+    if is_network && state.ego.car.speed_mps < STANDING_MPS {
+        begun = 0;
+    }
     count_collisions(state, infraction::COLLISION_VEHICLE, begun, gathered);
 }
 
@@ -127,19 +136,42 @@ fn position(
     width_m: f32,
     gathered: &mut Gathered,
 ) {
-    let ego = &state.ego;
-    let (left_m, right_m) = course.map.half_width_to_edge(ego.lane, ego.s_m);
-    let beyond_m = (ego.lateral_m - right_m).max(-ego.lateral_m - left_m);
-    let is_off = beyond_m > limits.off_road_margin_m
-        || ego.heading_error_rad.abs() > limits.off_road_heading_rad;
+    let is_off = if course.network.is_some() {
+        outside(state, course, limits)
+    } else {
+        let ego = &state.ego;
+        let (left_m, right_m) = course.map.half_width_to_edge(ego.lane, ego.s_m);
+        let beyond_m = (ego.lateral_m - right_m).max(-ego.lateral_m - left_m);
+        beyond_m > limits.off_road_margin_m
+            || ego.heading_error_rad.abs() > limits.off_road_heading_rad
+    };
     if is_off && !state.ending.off_road {
         state.ending.off_road = true;
         state.tally.counts[infraction::OFF_ROAD] += 1;
         gathered.off_road = true;
     }
+    let ego = &state.ego;
     gathered.off_centre += (2.0 * ego.lateral_m.abs() / width_m.max(0.1)).min(1.0);
     gathered.lateral_offset += ego.lateral_m.abs();
     gathered.heading_error += ego.heading_error_rad.abs();
+}
+
+/// Looks whether the ego is outside of the lanes of a network; whether it has left the road.
+fn outside(state: &mut State, course: &Course, limits: &Limits) -> bool {
+    let (beyond_m, is_against) = rules::off_lanes(state, &course.map);
+    let in_junction = course.map.junction_of(state.ego.lane).is_some();
+    let margin_m = limits.off_road_margin_m + if in_junction { JUNCTION_MARGIN_M } else { 0.0 };
+    let is_outside = beyond_m > margin_m || is_against;
+    let tally = &mut state.tally;
+    tally.counts[infraction::OUTSIDE_LANES] += i32::from(is_outside && !tally.rules.is_outside);
+    tally.counts[infraction::WRONG_WAY] += i32::from(is_against && !tally.is_wrong_way);
+    tally.is_wrong_way = is_against;
+    tally.rules.is_outside = is_outside;
+    if is_outside {
+        let driven_m = state.ego.car.speed_mps * limits.step_s;
+        tally.rules.outside_m += f64::from(driven_m);
+    }
+    beyond_m > margin_m
 }
 
 /// The rank of the lane a point lies in, reckoned from a lane beside it; beyond the road's edge too.
@@ -167,18 +199,51 @@ pub fn corner_ranks(rank: usize, lateral_m: f32, heading_error_rad: f32, width_m
     .map(|offset_m| rank_of(rank, lateral_m + offset_m, width_m))
 }
 
-fn lines(state: &mut State, course: &Course, width_m: f32, gathered: &mut Gathered) {
+/// The place of a lane among those abreast of its direction, 0 for the leftmost.
+pub fn rank(course: &Course, lane: u32) -> usize {
+    if course.network.is_none() {
+        return course.rank(lane).unwrap_or_default();
+    }
+    let lanes = course.map.lanes();
+    let mut left = lanes[lane as usize].left;
+    let mut rank = 0;
+    // No road has more lanes abreast; a ring of neighbours mustn't hold the step.
+    while let Some(lane) = left.filter(|_| rank < MOST_ABREAST) {
+        left = lanes[lane as usize].left;
+        rank += 1;
+    }
+    rank
+}
+
+/// Counts a step in which a corner passes a line. Where a network's lane begins or lies in a junction there is
+/// no line to pass, however the ranks change.
+fn lines(
+    state: &mut State,
+    course: &Course,
+    is_lined: bool,
+    width_m: f32,
+    gathered: &mut Gathered,
+) {
     let ego = &state.ego;
-    let rank = course.rank(ego.lane).unwrap_or_default();
+    let rank = rank(course, ego.lane);
     let corners = corner_ranks(rank, ego.lateral_m, ego.heading_error_rad, width_m);
     if corners != state.tally.corners {
         state.tally.corners = corners;
+        if !is_lined {
+            return;
+        }
         state.tally.counts[infraction::LANE_INVASION] += 1;
         gathered.lane_invasions += 1;
     }
 }
 
-fn motion(state: &mut State, limits: &Limits, limit_mps: f32, gathered: &mut Gathered) {
+fn motion(
+    state: &mut State,
+    is_network: bool,
+    limits: &Limits,
+    limit_mps: f32,
+    gathered: &mut Gathered,
+) {
     let (car, tally) = (&state.ego.car, &mut state.tally);
     let speed_mps = car.speed_mps;
     gathered.overspeed += (speed_mps / limit_mps - 1.0).max(0.0);
@@ -190,8 +255,11 @@ fn motion(state: &mut State, limits: &Limits, limit_mps: f32, gathered: &mut Gat
     } else if speed_mps <= limit_mps {
         tally.is_speeding = false;
     }
-    let is_against =
-        state.ego.heading_error_rad.abs() > std::f32::consts::FRAC_PI_2 && speed_mps > STANDING_MPS;
+    let is_against = if is_network {
+        tally.is_wrong_way
+    } else {
+        state.ego.heading_error_rad.abs() > std::f32::consts::FRAC_PI_2 && speed_mps > STANDING_MPS
+    };
     tally.counts[infraction::WRONG_WAY] += i32::from(is_against && !tally.is_wrong_way);
     tally.is_wrong_way = is_against;
     gathered.wrong_way += f32::from(u8::from(is_against));

@@ -63,4 +63,8 @@ info! {
     near_traffic_speed_mps,
     /// Own mean speed over the traffic's, at most 1; 1 if there was none.
     min_speed_share,
+    /// 1 if the route was left too far.
+    deviated,
+    /// Share of the distance driven outside of the route's lanes.
+    outside_lanes_share,
 }

@@ -33,18 +33,24 @@ pub mod events;
 mod geometry;
 mod hash;
 mod info;
+pub mod lights;
 pub mod mirror;
+pub mod network;
 mod observe;
+mod place;
 pub mod raster;
 mod report;
 pub mod reward;
 pub mod rng;
 mod route;
+mod rules;
 pub mod safety;
 mod scene;
 pub mod score;
+pub mod signals;
 mod snapshot;
 mod spawn;
+mod start;
 pub mod stage;
 mod state;
 mod track;
@@ -54,8 +60,8 @@ mod world;
 
 pub use batch::{MAX_ENVS, MAX_THREADS, StepOutputs, WorldBatch};
 pub use config::{
-    Dynamics, EgoConfig, IdmConfig, MAX_VEHICLES, MapConfig, TrafficConfig, WeatherConfig,
-    WorldConfig,
+    Dynamics, EgoConfig, IdmConfig, JunctionRule, LightTurns, MAX_VEHICLES, MAX_WALKERS, MapConfig,
+    MapKind, TrafficConfig, WeatherConfig, WorldConfig,
 };
 pub use course::{Course, CourseBook};
 pub use error::{Error, SnapshotError};
@@ -72,7 +78,7 @@ pub use safety::{SAFETY_CAUSES, SafetyConfig, SafetyMemory};
 pub use scene::{SceneBox, SceneLine};
 pub use score::INFRACTIONS;
 pub use snapshot::{SNAPSHOT_VERSION, build_id};
-pub use state::{Ego, Ending, SoftMemory, State, Tally};
+pub use state::{Ego, Ending, Rules, SoftMemory, State, Tally};
 pub use track::track;
 pub use weather::{Conditions, DRAWS, WEATHER_CLASSES, WEATHER_PARAMETERS};
 pub use world::{Outcome, Setup, World};

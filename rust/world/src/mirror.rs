@@ -13,22 +13,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use carla_online_roads::LanePoint;
+use carla_online_roads::{LanePoint, Light};
 
 use crate::dynamics::{CarState, HALF_EXTENTS_M};
 use crate::error::Error;
 use crate::events;
 use crate::geometry::{OrientedBox, wrap_angle};
 use crate::info::INFO;
-use crate::observe::{ActorKind, ActorPose, EgoPose, Observation};
+use crate::network::users::User;
+use crate::network::walkers::{WALKER_HALF_M, Walker};
+use crate::network::Way;
+use crate::observe::{ActorKind, ActorPose, EgoPose, LightState, Observation};
 use crate::raster::BirdseyeKind;
-use crate::report::{actor_pose, ego_pose};
+use crate::report::ego_pose;
 use crate::scene::SceneBox;
 use crate::score::infraction;
 use crate::state::Ego;
 use crate::track::track;
 use crate::traffic::{InLane, Slot, Vehicle};
-use crate::world::{Decision, Outcome, Setup, World};
+use crate::world::{Decision, Foreign, Outcome, Setup, World};
 
 /// Two that have touched have parted when there is this much room between their boxes, metres.
 const PARTED_M: f32 = 0.2;
@@ -107,6 +110,8 @@ pub struct Mirror {
     ego: EgoPose,
     /// Ids of the traffic of our own, in its order.
     scripted_ids: Vec<u32>,
+    /// Ids of the people on foot of our own, in their order.
+    walker_ids: Vec<u32>,
     others: Vec<Sighting>,
     /// Where each of the others was last found.
     hints: BTreeMap<u32, LanePoint>,
@@ -126,6 +131,7 @@ impl Mirror {
             decision: None,
             ego,
             scripted_ids: Vec::new(),
+            walker_ids: Vec::new(),
             others: Vec::new(),
             hints: BTreeMap::new(),
             touching: Vec::new(),
@@ -147,27 +153,57 @@ impl Mirror {
         &self.world.state.vehicles
     }
 
-    /// Takes the ids under which the simulator knows the traffic of our own, in its order.
+    /// The people on foot of our own; the simulator has to show them where they are.
+    pub fn scripted_walkers(&self) -> &[Walker] {
+        &self.world.state.walkers
+    }
+
+    /// Takes the ids under which the simulator knows the traffic of our own and the people on foot, in their order.
     ///
     /// # Errors
     /// [`Error::Length`] for another number of them.
-    pub fn name_scripted(&mut self, ids: Vec<u32>) -> Result<(), Error> {
-        let expected = self.scripted().len();
-        if ids.len() != expected {
-            return Err(Error::Length {
-                name: "ids",
-                seen: ids.len(),
-                expected,
-            });
+    pub fn name_scripted(&mut self, ids: Vec<u32>, walker_ids: Vec<u32>) -> Result<(), Error> {
+        let (vehicles, walkers) = (self.scripted().len(), self.scripted_walkers().len());
+        for (name, seen, expected) in [
+            ("ids", ids.len(), vehicles),
+            ("walker_ids", walker_ids.len(), walkers),
+        ] {
+            if seen != expected {
+                return Err(Error::Length {
+                    name,
+                    seen,
+                    expected,
+                });
+            }
         }
-        self.scripted_ids = ids;
+        (self.scripted_ids, self.walker_ids) = (ids, walker_ids);
         Ok(())
     }
 
     /// Gives the traffic of our own away: from now on it is among the others.
     pub fn release_scripted(&mut self) {
         self.world.state.vehicles.clear();
+        self.world.state.ways.clear();
         self.scripted_ids.clear();
+    }
+
+    /// What the traffic lights show, by the number of their signal in the OpenDRIVE file.
+    pub fn lights(&self) -> Vec<(&str, LightState)> {
+        let (map, clock) = (&self.world.course().map, self.world.clock());
+        let mut shown = Vec::new();
+        for (group, lights) in map.light_groups().iter().enumerate() {
+            for (phase, turn) in lights.phases.iter().enumerate() {
+                shown.extend(turn.lights.iter().map(|&signal| {
+                    let light = Light {
+                        signal,
+                        group: group as u32,
+                        phase: phase as u16,
+                    };
+                    (&*map.signals()[signal as usize].id, clock.shows(&light))
+                }));
+            }
+        }
+        shown
     }
 
     /// Shows others before the first step.
@@ -184,13 +220,18 @@ impl Mirror {
 
     /// Compares the ego with everybody's state before a step, and moves the traffic of our own.
     pub fn plan(&mut self) {
-        let slots: Vec<Slot> = self
-            .others
-            .iter()
-            .filter_map(|other| self.slot(other))
-            .collect();
+        let (mut slots, mut users) = (Vec::new(), Vec::new());
+        if self.world.course().network.is_some() {
+            users.extend(self.others.iter().filter_map(|other| self.user(other)));
+        } else {
+            slots.extend(self.others.iter().filter_map(|other| self.slot(other)));
+        }
         if let Some(decision) = &mut self.decision {
-            self.world.move_traffic(&slots, &mut decision.gathered);
+            let foreign = Foreign {
+                slots: &slots,
+                users: &users,
+            };
+            self.world.move_traffic(&foreign, &mut decision.gathered);
         }
     }
 
@@ -199,6 +240,7 @@ impl Mirror {
         let own = boxed(ego.x, ego.y, ego.yaw_rad, HALF_EXTENTS_M, margin_m);
         self.present()
             .map(|(_, vehicle)| scripted_box(vehicle))
+            .chain(self.scripted_walkers().iter().map(walker_box))
             .chain(others.iter().map(other_box))
             .any(|other| own.overlaps(&other))
     }
@@ -211,7 +253,8 @@ impl Mirror {
             return;
         };
         self.take_over(ego, &decision);
-        self.world.note_motion();
+        let moved = self.world.note_motion();
+        self.world.judge_rules(&moved, &mut decision.gathered);
         self.meet(others);
         self.collide(felt, &mut decision);
         let course = self.world.shared_course();
@@ -267,10 +310,8 @@ impl Mirror {
 
     /// Everybody else, as the weather lets them be seen.
     fn actors(&self) -> Vec<ActorPose> {
-        let mut actors: Vec<ActorPose> = self
-            .present()
-            .map(|(_, vehicle)| actor_pose(vehicle))
-            .collect();
+        let mut actors = Vec::new();
+        self.world.own_actors(&mut actors);
         actors.extend(self.others.iter().map(|other| ActorPose {
             kind: other.kind,
             x: other.x,
@@ -362,6 +403,27 @@ impl Mirror {
         is_vehicle.then(|| Slot::new(station_m, along_mps, other.half_extents_m, place))
     }
 
+    /// Another vehicle as the traffic of a network sees it; where it will turn is guessed.
+    fn user(&self, other: &Sighting) -> Option<User> {
+        let at = self.hints.get(&other.id).filter(|_| other.kind == ActorKind::Vehicle)?;
+        let map = &self.world.course().map;
+        let sample = map.sample(at.lane, at.s_m);
+        let mut way = Way::default();
+        way.extend(map, at.lane, at.s_m, 0, other.id as usize);
+        let (sin, cos) = libm::sincosf(sample.pose.yaw_rad);
+        Some(User {
+            is_present: true,
+            lane: at.lane,
+            s_m: at.s_m,
+            lateral_m: at.lateral_m,
+            width_m: sample.width_m,
+            speed_mps: (other.velocity_mps.0 * cos + other.velocity_mps.1 * sin).max(0.0),
+            half_m: other.half_extents_m,
+            pose: [other.x, other.y, other.yaw_rad],
+            way,
+        })
+    }
+
     /// Counts each contact once until the two have parted, whether the sensor or the boxes told of it.
     fn collide(&mut self, felt: &[Felt], decision: &mut Decision) {
         let car = &self.world.state.ego.car;
@@ -379,6 +441,10 @@ impl Mirror {
             let id = self.scripted_ids.get(index).copied().unwrap_or_default();
             compare(id, Obstacle::Vehicle, &scripted_box(vehicle));
         }
+        for (index, walker) in self.scripted_walkers().iter().enumerate() {
+            let id = self.walker_ids.get(index).copied().unwrap_or_default();
+            compare(id, Obstacle::Walker, &walker_box(walker));
+        }
         for other in &self.others {
             let kind = match other.kind {
                 ActorKind::Vehicle => Obstacle::Vehicle,
@@ -391,9 +457,16 @@ impl Mirror {
                 now.push(*contact);
             }
         }
+        // On a network others may run into a standing ego, which ScenarioRunner doesn't charge either.
+        let is_charged = self.world.course().network.is_none()
+            || self.world.state.ego.car.speed_mps >= events::STANDING_MPS;
         for kind in Obstacle::ALL {
             let is_new = |contact: &&Felt| contact.1 == kind && !self.touching.contains(contact);
-            let begun = now.iter().filter(is_new).count() as u32;
+            let begun = if is_charged {
+                now.iter().filter(is_new).count() as u32
+            } else {
+                0
+            };
             events::count_collisions(
                 &mut self.world.state,
                 kind.infraction(),
@@ -412,6 +485,10 @@ fn boxed(x: f32, y: f32, yaw_rad: f32, half_m: (f32, f32), margin_m: f32) -> Ori
 fn scripted_box(vehicle: &Vehicle) -> OrientedBox {
     let half_m = vehicle.half_extents_m();
     boxed(vehicle.x, vehicle.y, vehicle.yaw_rad, half_m, 0.0)
+}
+
+fn walker_box(walker: &Walker) -> OrientedBox {
+    boxed(walker.x, walker.y, walker.yaw_rad, WALKER_HALF_M, 0.0)
 }
 
 fn other_box(other: &Sighting) -> OrientedBox {

@@ -10,6 +10,7 @@
 
 use carla_online_roads::{LaneIndex, LanePoint, RoadMap};
 
+use crate::place::Whereabouts;
 use crate::route::Route;
 
 mod gaps;
@@ -25,6 +26,8 @@ pub type Observation = [f32; OBSERVATION_DIM];
 pub const SIGHT_M: f32 = 80.0;
 /// Largest magnitude of any value.
 pub const CLIP: f32 = 10.0;
+/// Lanes along the route that one look ahead crosses at most.
+const MOST_HOPS: u32 = 16;
 
 /// What kind of thing an actor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,8 +178,19 @@ impl Place {
 pub fn observe(view: &ActorView, out: &mut Observation) {
     out.fill(0.0);
     let ego = &view.ego;
-    let Some(at) = crate::track::track(view.map, ego.lane_hint, ego.x, ego.y, ego.z, ego.yaw_rad)
-    else {
+    let pose = Whereabouts {
+        x: ego.x,
+        y: ego.y,
+        z: ego.z,
+        yaw_rad: ego.yaw_rad,
+    };
+    let Some(at) = crate::place::place(
+        view.map,
+        view.route,
+        view.station_hint_m,
+        ego.lane_hint,
+        &pose,
+    ) else {
         return;
     };
     let sample = view.map.sample(at.lane, at.s_m);
@@ -202,8 +216,29 @@ pub fn observe(view: &ActorView, out: &mut Observation) {
     }
 }
 
+/// The place `distance_m` ahead on the same lane, then along the route where it goes on there, else along
+/// the first successors.
+fn ahead(view: &ActorView, at: (LaneIndex, f32), distance_m: f32) -> Option<LanePoint> {
+    let map = view.map;
+    let (mut lane, mut s_m) = at;
+    if view.route.is_planned() {
+        for _ in 0..MOST_HOPS {
+            let length_m = map.lanes()[lane as usize].length_m;
+            if s_m + distance_m <= length_m {
+                break;
+            }
+            let Some(next) = view.route.takes(map, lane, view.station_hint_m) else {
+                break;
+            };
+            s_m -= length_m;
+            lane = next;
+        }
+    }
+    straight_on(map, lane, s_m, distance_m)
+}
+
 /// The place `distance_m` ahead on the same lane or its first successors.
-fn ahead(map: &RoadMap, lane: LaneIndex, s_m: f32, distance_m: f32) -> Option<LanePoint> {
+fn straight_on(map: &RoadMap, lane: LaneIndex, s_m: f32, distance_m: f32) -> Option<LanePoint> {
     if s_m + distance_m <= map.lanes()[lane as usize].length_m {
         return Some(LanePoint {
             lane,

@@ -1,12 +1,15 @@
 //! What a world tells: the observation and the info row.
 
-use carla_online_roads::LanePoint;
+use carla_online_roads::{LanePoint, RightOfWay, RoadMap, StopLine as RoadStopLine};
 
 use crate::dynamics::HALF_EXTENTS_M;
 use crate::error::Error;
 use crate::info::{INFO, Info};
-use crate::observe::{ActorKind, ActorPose, ActorView, EgoPose, Observation, Signals, observe};
-use crate::raster::{Birdseye, BirdseyeKind};
+use crate::lights::Clock;
+use crate::network::Walker;
+use crate::network::walkers::WALKER_HALF_M;
+use crate::observe::{ActorKind, ActorPose, ActorView, EgoPose, LightState, Observation, observe};
+use crate::raster::{Birdseye, BirdseyeKind, StopLine};
 use crate::score;
 use crate::state::Ego;
 use crate::traffic::Vehicle;
@@ -29,7 +32,7 @@ impl World {
             station_hint_m: state.ego.station_m,
             ego,
             actors,
-            signals: Signals::default(),
+            signals: self.signals(),
             weather,
         };
         observe(&view, out);
@@ -57,6 +60,7 @@ impl World {
         actors: &[ActorPose],
         out: &mut [u8],
     ) -> Result<(), Error> {
+        let stops = self.stop_lines_near();
         let view = Birdseye {
             kind,
             raster: self.course().raster()?,
@@ -65,21 +69,49 @@ impl World {
             station_m: self.state().ego.station_m,
             ego,
             actors,
-            stops: &[],
+            stops: &stops,
         };
         view.draw(out);
         Ok(())
+    }
+
+    /// The stop lines of the lanes that lead into the next junction, with what their lights show.
+    fn stop_lines_near(&self) -> Vec<StopLine> {
+        let (course, ego) = (self.course(), &self.state().ego);
+        if course.network.is_none() {
+            return Vec::new();
+        }
+        let (map, clock) = (&course.map, self.clock());
+        let mut lane = ego.lane;
+        for _ in 0..8 {
+            let lines = map.stop_lines(lane);
+            if !lines.is_empty() {
+                return lines.iter().map(|line| painted(map, lane, line, &clock)).collect();
+            }
+            let Some(next) = course.route.takes(map, lane, ego.station_m) else {
+                break;
+            };
+            lane = next;
+        }
+        Vec::new()
     }
 
     /// Puts everybody in sight into `actors` and returns the ego.
     fn look(&self, actors: &mut Vec<ActorPose>) -> EgoPose {
         let state = self.state();
         actors.clear();
-        let present = state.vehicles.iter().filter(|vehicle| !vehicle.is_gone);
-        actors.extend(present.map(actor_pose));
+        self.own_actors(actors);
         let ego = ego_pose(&state.ego);
         self.haze_over(&ego, actors);
         ego
+    }
+
+    /// Adds the traffic and everybody on foot.
+    pub(crate) fn own_actors(&self, actors: &mut Vec<ActorPose>) {
+        let state = self.state();
+        let present = state.vehicles.iter().filter(|vehicle| !vehicle.is_gone);
+        actors.extend(present.map(actor_pose));
+        actors.extend(state.walkers.iter().map(walker_pose));
     }
 
     /// Takes from `actors` what the weather takes.
@@ -97,7 +129,9 @@ impl World {
         } else {
             (f64::from(ego.station_m) / length_m).clamp(0.0, 1.0)
         };
-        let infraction_score = score::infraction_score(&tally.counts, tally.min_speed_share());
+        let outside_factor = score::outside_factor(tally.rules.outside_m, tally.distance_m);
+        let infraction_score =
+            score::infraction_score(&tally.counts, tally.min_speed_share()) * outside_factor;
         let driving_score = score::driving_score(completion, infraction_score);
         let reference_s = self.reference_time_s();
         let near = f64::from(tally.near_steps.max(1));
@@ -129,12 +163,14 @@ impl World {
             lane_changes: f64::from(tally.lane_changes),
             near_traffic_speed_mps: tally.traffic_speed_sum / near,
             min_speed_share: tally.min_speed_share().unwrap_or(1.0),
+            deviated: flag(ending.deviated),
+            outside_lanes_share: 1.0 - outside_factor,
         };
         info.row()
     }
 }
 
-pub(crate) fn actor_pose(vehicle: &Vehicle) -> ActorPose {
+fn actor_pose(vehicle: &Vehicle) -> ActorPose {
     let (sin, cos) = (libm::sinf(vehicle.yaw_rad), libm::cosf(vehicle.yaw_rad));
     ActorPose {
         kind: ActorKind::Vehicle,
@@ -149,6 +185,37 @@ pub(crate) fn actor_pose(vehicle: &Vehicle) -> ActorPose {
             s_m: vehicle.s_m,
             lateral_m: vehicle.lateral_m,
         }),
+    }
+}
+
+/// A line across its lane; what must be obeyed without a light counts as red.
+fn painted(map: &RoadMap, lane: u32, line: &RoadStopLine, clock: &Clock) -> StopLine {
+    let sample = map.sample(lane, line.s_m);
+    let (sin, cos) = libm::sincosf(sample.pose.yaw_rad);
+    let half_m = 0.5 * sample.width_m;
+    let end = |side: f32| [sample.pose.x - side * half_m * sin, sample.pose.y + side * half_m * cos];
+    let state = match (line.rule, &line.light) {
+        (RightOfWay::Light, Some(light)) => clock.shows(light),
+        (RightOfWay::Stop, _) => LightState::Red,
+        _ => LightState::Green,
+    };
+    StopLine {
+        ends: [end(-1.0), end(1.0)],
+        state,
+    }
+}
+
+fn walker_pose(walker: &Walker) -> ActorPose {
+    let (sin, cos) = libm::sincosf(walker.yaw_rad);
+    ActorPose {
+        kind: ActorKind::Walker,
+        x: walker.x,
+        y: walker.y,
+        z: walker.z,
+        yaw_rad: walker.yaw_rad,
+        velocity_mps: (walker.speed_mps * cos, walker.speed_mps * sin),
+        half_extents_m: WALKER_HALF_M,
+        lane_hint: None,
     }
 }
 

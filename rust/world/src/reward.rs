@@ -90,6 +90,10 @@ pub struct Gathered {
     pub collisions: u32,
     /// Lines crossed.
     pub lane_invasions: u32,
+    /// Red lights run.
+    pub red_lights: u32,
+    /// Stop signs run.
+    pub stop_signs: u32,
     /// The road was left.
     pub off_road: bool,
     /// The route was finished.
@@ -124,8 +128,8 @@ impl Gathered {
             changes[1],
             self.lane_invasions as f32,
             self.wrong_way * mean,
-            0.0,
-            0.0,
+            self.red_lights as f32,
+            self.stop_signs as f32,
             self.comfort * mean,
             self.off_centre * mean,
             self.completion,

@@ -23,6 +23,14 @@ pub enum Purpose {
     Conditions = 7,
     /// What haze does to the sight of one actor.
     Haze = 8,
+    /// Start and destination of the ego on a network.
+    Route = 9,
+    /// Which ways one vehicle takes.
+    Way = 10,
+    /// One person on foot.
+    Walker = 11,
+    /// Where the lights of one group stand in their cycle.
+    Lights = 12,
 }
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -3,6 +3,7 @@
 use carla_online_roads::{MarkKind, PolylineKind};
 
 use crate::dynamics::HALF_EXTENTS_M;
+use crate::network::walkers::WALKER_HALF_M;
 use crate::world::World;
 
 /// One road user's box.
@@ -30,7 +31,7 @@ pub struct SceneLine {
 }
 
 impl World {
-    /// The ego's box and everybody else's.
+    /// The ego's box and everybody else's: vehicles first, then people on foot.
     pub fn scene(&self) -> (SceneBox, Vec<SceneBox>) {
         let car = &self.state().ego.car;
         let ego = SceneBox {
@@ -52,7 +53,14 @@ impl World {
             half_extents_m: vehicle.half_extents_m(),
             speed_mps: vehicle.speed_mps,
         });
-        (ego, actors.collect())
+        let walkers = self.state().walkers.iter().map(|walker| SceneBox {
+            x: walker.x,
+            y: walker.y,
+            yaw_rad: walker.yaw_rad,
+            half_extents_m: WALKER_HALF_M,
+            speed_mps: walker.speed_mps,
+        });
+        (ego, actors.chain(walkers).collect())
     }
 
     /// The lines of the road and the route, with points `step_m` apart at most.

@@ -14,12 +14,16 @@
 //! | blocked, time limit | 0.4 | each, as Leaderboard's scenario time-out |
 //! | slower than the traffic | 0.4 (1 - p) | p = own mean speed / mean speed of the traffic within 60 m, at most 1 |
 //!
+//! Driving outside of the route's lanes (off every lane, or on one of the other direction) multiplies the score with
+//! 1 - q, q its share of the distance driven; a route deviation ends the episode and costs what is left of the
+//! route. Both as in Leaderboard 2.1.
+//!
 //! Lane invasions, wrong way and speeding are counted and not charged, as in Leaderboard. The
 //! time-out costs nothing that the timed score doesn't take too; it is there so that the plain
 //! driving score can't be had by waiting.
 
 /// Names of the infraction counters, in the order of every array of them.
-pub const INFRACTIONS: [&str; 11] = [
+pub const INFRACTIONS: [&str; 13] = [
     "collision_vehicle",
     "collision_static",
     "collision_walker",
@@ -31,6 +35,8 @@ pub const INFRACTIONS: [&str; 11] = [
     "blocked",
     "timed_out",
     "speeding",
+    "route_deviation",
+    "outside_route_lanes",
 ];
 
 /// Positions in [`INFRACTIONS`].
@@ -57,6 +63,10 @@ pub mod infraction {
     pub const TIMED_OUT: usize = 9;
     /// The limit was exceeded.
     pub const SPEEDING: usize = 10;
+    /// The route was left too far.
+    pub const ROUTE_DEVIATION: usize = 11;
+    /// The lanes that lead along the route were left.
+    pub const OUTSIDE_LANES: usize = 12;
 }
 
 /// Counts in the order of [`INFRACTIONS`].
@@ -64,7 +74,9 @@ pub type Counts = [i32; INFRACTIONS.len()];
 
 /// Coefficients in the order of [`INFRACTIONS`].
 pub const COEFFICIENTS: [f64; INFRACTIONS.len()] =
-    [0.7, 0.6, 1.0, 0.6, 0.0, 0.0, 0.4, 0.25, 0.4, 0.4, 0.0];
+    [
+    0.7, 0.6, 1.0, 0.6, 0.0, 0.0, 0.4, 0.25, 0.4, 0.4, 0.0, 0.0, 0.0,
+];
 /// Coefficient of being slower than the traffic, times the shortfall.
 pub const MIN_SPEED_COEFFICIENT: f64 = 0.4;
 
@@ -79,6 +91,15 @@ pub fn infraction_score(counts: &Counts, min_speed_share: Option<f64>) -> f64 {
         .sum();
     let shortfall = 1.0 - min_speed_share.unwrap_or(1.0).clamp(0.0, 1.0);
     1.0 / (1.0 + counted + MIN_SPEED_COEFFICIENT * shortfall)
+}
+
+/// The factor for driving outside of the route's lanes.
+pub fn outside_factor(outside_m: f64, distance_m: f64) -> f64 {
+    if distance_m > 0.0 {
+        1.0 - (outside_m / distance_m).clamp(0.0, 1.0)
+    } else {
+        1.0
+    }
 }
 
 /// Leaderboard 2.1's score of one route, 0 to 100.
@@ -134,6 +155,13 @@ mod tests {
         all[i::COLLISION_WALKER] = 2;
         // 1 + 0.7 + 0.6 + 2 x 1.0 + 0.6 + 0.4 + 0.25 + 0.4 + 0.4
         assert!((infraction_score(&all, None) - 1.0 / 6.35).abs() < 1e-12);
+    }
+
+    #[test]
+    fn driving_outside_of_the_lanes_costs_its_share() {
+        assert_eq!(outside_factor(0.0, 0.0), 1.0);
+        assert_eq!(outside_factor(25.0, 100.0), 0.75);
+        assert_eq!(outside_factor(7.0, 5.0), 0.0);
     }
 
     #[test]

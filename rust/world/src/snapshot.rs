@@ -13,12 +13,13 @@
 
 use std::sync::Arc;
 
-use crate::config::MAX_VEHICLES;
+use crate::config::{MAX_VEHICLES, MAX_WALKERS};
 use crate::course::Course;
 use crate::dynamics::{CarState, GEARS};
 use crate::error::{Error, SnapshotError};
 use crate::hash::hash_bytes;
-use crate::state::{Ego, Ending, SoftMemory, State, Tally};
+use crate::network::{AHEAD, NOWHERE, Walker, Way};
+use crate::state::{Ego, Ending, Rules, SoftMemory, State, Tally};
 use crate::traffic::{VEHICLE_MODELS, Vehicle};
 use crate::world::{Setup, World};
 
@@ -27,7 +28,7 @@ use codec::{Codec, Reader, codec_struct};
 
 const MAGIC: [u8; 8] = *b"cowrlds\0";
 /// Version of the snapshot format.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 /// Coordinates and distances beyond this are impossible, metres.
 const FARTHEST_M: f32 = 1e6;
 /// Speeds beyond this are impossible, m/s.
@@ -85,6 +86,42 @@ codec_struct!(SoftMemory {
     discomfort_left_s,
     off_centre_s
 });
+codec_struct!(Rules {
+    walker_contacts,
+    light_group,
+    light_phase,
+    light_left_m,
+    has_stopped,
+    is_outside,
+    was_abreast,
+    outside_m,
+    astray_m
+});
+codec_struct!(Way {
+    last,
+    ahead,
+    count,
+    granted,
+    asked_s,
+    has_stopped,
+    turns
+});
+codec_struct!(Walker {
+    crosswalk,
+    doing,
+    is_far,
+    along_m,
+    aside_m,
+    target_m,
+    pace_mps,
+    until_s,
+    draws,
+    x,
+    y,
+    z,
+    yaw_rad,
+    speed_mps
+});
 codec_struct!(Tally {
     counts,
     lane_changes,
@@ -95,6 +132,7 @@ codec_struct!(Tally {
     is_off_route,
     standing_s,
     soft,
+    rules,
     distance_m,
     near_steps,
     own_speed_sum,
@@ -106,6 +144,7 @@ codec_struct!(Ending {
     off_road,
     blocked,
     timed_out,
+    deviated,
     infraction
 });
 codec_struct!(State {
@@ -113,25 +152,45 @@ codec_struct!(State {
     frame,
     ego,
     vehicles,
+    ways,
+    walkers,
     tally,
     ending
 });
 
-impl Codec for Vec<Vehicle> {
+impl<T: Codec + Listed> Codec for Vec<T> {
     fn put(&self, out: &mut Vec<u8>) {
         (self.len() as u32).put(out);
-        for vehicle in self {
-            vehicle.put(out);
+        for item in self {
+            item.put(out);
         }
     }
 
     fn take(reader: &mut Reader, field: &'static str) -> Result<Self, SnapshotError> {
         let count = u32::take(reader, field)? as usize;
-        if count > MAX_VEHICLES {
+        if count > T::MOST {
             return Err(SnapshotError::Value { field });
         }
-        (0..count).map(|_| Vehicle::take(reader, field)).collect()
+        (0..count).map(|_| T::take(reader, field)).collect()
     }
+}
+
+/// What a state holds a list of.
+trait Listed {
+    /// So many at most.
+    const MOST: usize;
+}
+
+impl Listed for Vehicle {
+    const MOST: usize = MAX_VEHICLES;
+}
+
+impl Listed for Way {
+    const MOST: usize = MAX_VEHICLES;
+}
+
+impl Listed for Walker {
+    const MOST: usize = MAX_WALKERS;
 }
 
 /// This build: a hash of the sources of the road layer and of this crate, of the compiler and the target.
@@ -169,7 +228,7 @@ impl World {
     /// [`Error::Snapshot`] with the first reason found; [`Error::Map`] if its seed gives no road.
     pub fn restore(setup: Arc<Setup>, bytes: &[u8], nearby: Option<&Self>) -> Result<Self, Error> {
         let (map_hash, state) = decode(bytes, setup.config_hash)?;
-        let course = match nearby.filter(|world| world.course().map.content_hash() == map_hash) {
+        let course = match nearby.filter(|world| world.course().is_of(map_hash, state.seed)) {
             Some(world) => world.shared_course(),
             None => setup.courses.course(&setup.config, state.seed)?,
         };
@@ -244,7 +303,7 @@ fn check(state: &State, course: &Course) -> Result<(), SnapshotError> {
     };
     let is_near = |values: &[f32]| values.iter().all(|value| value.abs() <= FARTHEST_M);
     let (ego, car) = (&state.ego, &state.ego.car);
-    require(course.rank(ego.lane).is_some(), "ego.lane")?;
+    require(course.is_driven(ego.lane), "ego.lane")?;
     require((1..=GEARS).contains(&car.gear), "ego.gear")?;
     require(
         (0.0..=FASTEST_MPS).contains(&car.speed_mps),
@@ -279,7 +338,7 @@ fn check(state: &State, course: &Course) -> Result<(), SnapshotError> {
         "ego.action",
     )?;
     for vehicle in &state.vehicles {
-        require(course.rank(vehicle.lane).is_some(), "vehicle.lane")?;
+        require(course.is_driven(vehicle.lane), "vehicle.lane")?;
         require(
             usize::from(vehicle.model) < VEHICLE_MODELS.len(),
             "vehicle.model",
@@ -316,6 +375,7 @@ fn check(state: &State, course: &Course) -> Result<(), SnapshotError> {
             vehicle.lane_width_m.abs() <= 100.0 && vehicle.lane_curvature_per_m.abs() <= 10.0;
         require(is_lane, "vehicle.lane")?;
     }
+    check_network(state, course)?;
     let tally = &state.tally;
     let counts_fit = tally
         .counts
@@ -324,6 +384,15 @@ fn check(state: &State, course: &Course) -> Result<(), SnapshotError> {
         .all(|count| (0..1_000_000).contains(count));
     require(counts_fit, "tally.counts")?;
     let soft = &tally.soft;
+    let rules = &tally.rules;
+    let distances = [rules.outside_m, rules.astray_m, tally.distance_m];
+    require(
+        distances.iter().all(|metres| (0.0..=1e12).contains(metres)) && is_near(&[rules.light_left_m]),
+        "tally.rules",
+    )?;
+    let groups = course.map.light_groups();
+    let is_light = rules.light_group == NOWHERE || (rules.light_group as usize) < groups.len();
+    require(is_light, "tally.rules.light_group")?;
     let timers = [soft.ttc_left_s, soft.off_centre_s, tally.standing_s];
     let timers_fit = timers
         .iter()
@@ -334,6 +403,39 @@ fn check(state: &State, course: &Course) -> Result<(), SnapshotError> {
         state.frame < 1_000_000_000 && tally.near_steps <= state.frame,
         "frame",
     )
+}
+
+/// The part of [`check`] about ways and people.
+fn check_network(state: &State, course: &Course) -> Result<(), SnapshotError> {
+    let require = |is_right: bool, field: &'static str| {
+        if is_right {
+            Ok(())
+        } else {
+            Err(SnapshotError::Value { field })
+        }
+    };
+    let is_network = course.network.is_some();
+    let expected = if is_network { state.vehicles.len() } else { 0 };
+    require(state.ways.len() == expected, "ways")?;
+    require(is_network || state.walkers.is_empty(), "walkers")?;
+    for way in &state.ways {
+        require(usize::from(way.count) <= AHEAD, "way.count")?;
+        let is_right = way.lanes().iter().all(|&lane| course.is_driven(lane))
+            && (way.last == NOWHERE || course.is_driven(way.last));
+        require(is_right, "way.lanes")?;
+    }
+    let crosswalks = course.map.crosswalks().len();
+    for walker in &state.walkers {
+        require((walker.crosswalk as usize) < crosswalks, "walker.crosswalk")?;
+        require(walker.doing <= 2, "walker.doing")?;
+        let place = [walker.along_m, walker.aside_m, walker.target_m, walker.x, walker.y, walker.z];
+        let is_near = place.iter().all(|value| value.abs() <= FARTHEST_M);
+        require(is_near && walker.yaw_rad.abs() <= 10.0, "walker.place")?;
+        let speeds = [walker.pace_mps, walker.speed_mps];
+        let is_slow = speeds.iter().all(|mps| (0.0..=FASTEST_MPS).contains(mps));
+        require(is_slow, "walker.speed_mps")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

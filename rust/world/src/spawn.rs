@@ -7,7 +7,7 @@
 use crate::config::{SPAWN_CELL_M, SPAWN_CLEARANCE_M, WorldConfig};
 use crate::course::Course;
 use crate::rng::{Purpose, Stream};
-use crate::traffic::{NEVER_S, Tuning, VEHICLE_MODELS, Vehicle};
+use crate::traffic::{Tuning, VEHICLE_MODELS, Vehicle};
 use crate::weather::Conditions;
 
 /// How far from the middle of its cell a vehicle may start, metres.
@@ -128,32 +128,10 @@ fn place(
 ) -> Vehicle {
     let lane = course.lanes[rank];
     let desired_mps = stream.between(speed_mps) as f32;
-    let mut vehicle = Vehicle {
-        lane,
-        s_m: course.ahead_of_start(lane, station_m as f32),
-        lateral_m: 0.0,
-        change_from_m: 0.0,
-        change_done: 1.0,
-        speed_mps: desired_mps,
-        acceleration_mps2: 0.0,
-        desired_mps,
-        model: stream.below(VEHICLE_MODELS.len() as u32) as u8,
-        wish: 0,
-        wish_until_s: 0.0,
-        next_change_s: NEVER_S,
-        next_brake_s: NEVER_S,
-        brake_until_s: 0.0,
-        draws: 0,
-        is_gone: false,
-        x: 0.0,
-        y: 0.0,
-        z: 0.0,
-        yaw_rad: 0.0,
-        station_m: 0.0,
-        lane_width_m: 0.0,
-        lane_curvature_per_m: 0.0,
-    };
-    vehicle.settle(course, 0.0);
+    let s_m = course.ahead_of_start(lane, station_m as f32);
+    let model = stream.below(VEHICLE_MODELS.len() as u32) as u8;
+    let mut vehicle = Vehicle::new(lane, s_m, desired_mps, model);
+    vehicle.settle(&course.map, 0.0);
     vehicle
 }
 

@@ -3,6 +3,7 @@
 use carla_online_roads::LanePoint;
 
 use crate::dynamics::CarState;
+use crate::network::{NOWHERE, Walker, Way};
 use crate::score::Counts;
 use crate::traffic::Vehicle;
 
@@ -49,6 +50,45 @@ pub struct SoftMemory {
     pub off_centre_s: f32,
 }
 
+/// What the rules of a network remember.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// People who overlap the ego now, one bit each.
+    pub walker_contacts: u64,
+    /// The light under which the ego is entering a junction: its group, [`NOWHERE`] if none.
+    pub light_group: u32,
+    /// Its phase in the group.
+    pub light_phase: u32,
+    /// How far the rear still has to the junction's edge, metres.
+    pub light_left_m: f32,
+    /// The ego has stopped at the sign that it stands at.
+    pub has_stopped: bool,
+    /// The ego is outside of the lanes that lead along the route.
+    pub is_outside: bool,
+    /// The ego's last step led along a lane outside of junctions, or to the lane beside it: lines count.
+    pub was_abreast: bool,
+    /// Distance driven outside of them, metres.
+    pub outside_m: f64,
+    /// Distance driven well off the route, but not yet too far, metres.
+    pub astray_m: f64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            walker_contacts: 0,
+            light_group: NOWHERE,
+            light_phase: 0,
+            light_left_m: 0.0,
+            has_stopped: false,
+            is_outside: false,
+            was_abreast: false,
+            outside_m: 0.0,
+            astray_m: 0.0,
+        }
+    }
+}
+
 /// What has been counted and summed since the start of the episode.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tally {
@@ -70,6 +110,8 @@ pub struct Tally {
     pub standing_s: f32,
     /// What soft reward factors remember.
     pub soft: SoftMemory,
+    /// What the rules of a network remember.
+    pub rules: Rules,
     /// Distance travelled, metres.
     pub distance_m: f64,
     /// Simulation steps with traffic near.
@@ -101,6 +143,8 @@ pub struct Ending {
     pub blocked: bool,
     /// The time limit was reached.
     pub timed_out: bool,
+    /// The route was left too far, or for too long.
+    pub deviated: bool,
     /// An infraction happened on which the configuration ends an episode.
     pub infraction: bool,
 }
@@ -108,7 +152,12 @@ pub struct Ending {
 impl Ending {
     /// The driving itself ended.
     pub const fn is_terminated(&self) -> bool {
-        self.finished || self.collision || self.off_road || self.blocked || self.infraction
+        self.finished
+            || self.collision
+            || self.off_road
+            || self.blocked
+            || self.deviated
+            || self.infraction
     }
 
     /// Only the time was over.
@@ -128,6 +177,10 @@ pub struct State {
     pub ego: Ego,
     /// The traffic.
     pub vehicles: Vec<Vehicle>,
+    /// Its ways over a network, one for each vehicle; none on a chain.
+    pub ways: Vec<Way>,
+    /// People on foot.
+    pub walkers: Vec<Walker>,
     /// Counters.
     pub tally: Tally,
     /// How it stands.

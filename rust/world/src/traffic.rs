@@ -84,14 +84,43 @@ pub struct Vehicle {
 }
 
 impl Vehicle {
+    /// A vehicle that drives at the speed it likes in the middle of a lane; its pose isn't settled yet.
+    pub const fn new(lane: LaneIndex, s_m: f32, desired_mps: f32, model: u8) -> Self {
+        Self {
+            lane,
+            s_m,
+            lateral_m: 0.0,
+            change_from_m: 0.0,
+            change_done: 1.0,
+            speed_mps: desired_mps,
+            acceleration_mps2: 0.0,
+            desired_mps,
+            model,
+            wish: 0,
+            wish_until_s: 0.0,
+            next_change_s: NEVER_S,
+            next_brake_s: NEVER_S,
+            brake_until_s: 0.0,
+            draws: 0,
+            is_gone: false,
+            x: 0.0,
+            y: 0.0,
+            z: 0.0,
+            yaw_rad: 0.0,
+            station_m: 0.0,
+            lane_width_m: 0.0,
+            lane_curvature_per_m: 0.0,
+        }
+    }
+
     /// Half the length and half the width, metres.
     pub fn half_extents_m(&self) -> (f32, f32) {
         VEHICLE_MODELS[usize::from(self.model) % VEHICLE_MODELS.len()]
     }
 
     /// Brings pose and station up to date with place and offset.
-    pub fn settle(&mut self, course: &Course, lateral_rate_mps: f32) {
-        let sample = course.map.sample(self.lane, self.s_m);
+    pub fn settle(&mut self, map: &RoadMap, lateral_rate_mps: f32) {
+        let sample = map.sample(self.lane, self.s_m);
         let (sin, cos) = (
             libm::sinf(sample.pose.yaw_rad),
             libm::cosf(sample.pose.yaw_rad),
@@ -105,9 +134,24 @@ impl Vehicle {
             libm::atan2f(lateral_rate_mps, self.speed_mps.max(1.0))
         };
         self.yaw_rad = crate::geometry::wrap_angle(sample.pose.yaw_rad + drift_rad);
-        self.station_m = course.map.station(self.lane, self.s_m);
+        self.station_m = map.station(self.lane, self.s_m);
         self.lane_width_m = sample.width_m;
         self.lane_curvature_per_m = sample.curvature_per_m;
+    }
+
+    /// Goes on with the lane change under way; returns the speed to the side, m/s.
+    pub(crate) fn slide(&mut self, tuning: &Tuning, step_s: f32) -> f32 {
+        if self.change_done >= 1.0 {
+            return 0.0;
+        }
+        // A standing vehicle doesn't slide sideways.
+        let share = step_s / tuning.lane_change_s * (0.5 * self.speed_mps).min(1.0);
+        let done = (self.change_done + share).min(1.0);
+        let lateral_m = self.change_from_m * (1.0 - done * done * (3.0 - 2.0 * done));
+        let rate_mps = (lateral_m - self.lateral_m) / step_s;
+        self.change_done = done;
+        self.lateral_m = lateral_m;
+        rate_mps
     }
 }
 
@@ -218,7 +262,7 @@ fn follow(vehicle: &Vehicle, slots: &[Slot], index: usize, tuning: &Tuning) -> f
 }
 
 /// Wishes and hard brakings whose time has come.
-fn plan(vehicle: &mut Vehicle, index: usize, tuning: &Tuning, seed: u64, now_s: f32) {
+pub(crate) fn plan(vehicle: &mut Vehicle, index: usize, tuning: &Tuning, seed: u64, now_s: f32) {
     if now_s >= vehicle.next_brake_s {
         vehicle.brake_until_s = now_s + HARD_BRAKE_S;
         let earliest_s = vehicle.brake_until_s;
@@ -245,7 +289,7 @@ fn plan(vehicle: &mut Vehicle, index: usize, tuning: &Tuning, seed: u64, now_s: 
 }
 
 /// The neighbour a wish leads to; at the edge of the road the other side.
-fn wanted_lane(map: &RoadMap, lane: LaneIndex, wish: i8) -> Option<(LaneIndex, i8)> {
+pub(crate) fn wanted_lane(map: &RoadMap, lane: LaneIndex, wish: i8) -> Option<(LaneIndex, i8)> {
     let here = &map.lanes()[lane as usize];
     let left = here
         .left
@@ -306,16 +350,7 @@ fn roll(vehicle: &mut Vehicle, course: &Course, tuning: &Tuning, step_s: f32) {
     let before_mps = vehicle.speed_mps;
     vehicle.speed_mps = (before_mps + vehicle.acceleration_mps2 * step_s).max(0.0);
     let ahead_m = 0.5 * (before_mps + vehicle.speed_mps) * step_s;
-    let mut lateral_rate_mps = 0.0;
-    if vehicle.change_done < 1.0 {
-        // A standing vehicle doesn't slide sideways.
-        let share = step_s / tuning.lane_change_s * (0.5 * vehicle.speed_mps).min(1.0);
-        let done = (vehicle.change_done + share).min(1.0);
-        let lateral_m = vehicle.change_from_m * (1.0 - done * done * (3.0 - 2.0 * done));
-        lateral_rate_mps = (lateral_m - vehicle.lateral_m) / step_s;
-        vehicle.change_done = done;
-        vehicle.lateral_m = lateral_m;
-    }
+    let lateral_rate_mps = vehicle.slide(tuning, step_s);
     if vehicle.s_m + ahead_m <= course.map.lanes()[vehicle.lane as usize].length_m {
         vehicle.s_m += ahead_m;
     } else if let Some(place) = course.map.advance(vehicle.lane, vehicle.s_m, ahead_m) {
@@ -325,5 +360,5 @@ fn roll(vehicle: &mut Vehicle, course: &Course, tuning: &Tuning, step_s: f32) {
         vehicle.is_gone = true;
         return;
     }
-    vehicle.settle(course, lateral_rate_mps);
+    vehicle.settle(&course.map, lateral_rate_mps);
 }

@@ -8,13 +8,22 @@ use crate::dynamics::{CarState, Command, HALF_EXTENTS_M, Model};
 use crate::error::Error;
 use crate::events::{self, Limits};
 use crate::geometry::wrap_angle;
+use crate::lights::Clock;
+use crate::network::users::{User, Users};
+use crate::network::{Network, drive};
+use crate::observe::Signals;
+use crate::place::{Whereabouts, place};
 use crate::reward::{Gathered, RewardTerms};
-use crate::score::{self, Counts, infraction};
-use crate::spawn;
+use crate::rules;
+use crate::score::{Counts, infraction};
+use crate::signals::signals_ahead;
+use crate::start;
 use crate::state::{Ego, Ending, State, Tally};
-use crate::track::track;
 use crate::traffic::{self, InLane, Slot, Tuning};
 use crate::weather::Conditions;
+
+/// Between two steps nobody gets on by more than this along a route, metres.
+const LONGEST_JUMP_M: f32 = 30.0;
 
 /// What all environments of one configuration share.
 #[derive(Debug)]
@@ -35,13 +44,14 @@ impl Setup {
     /// Validates a configuration and computes its constants.
     ///
     /// # Errors
-    /// [`Error::Config`] with every value out of range.
+    /// [`Error::Config`] with every value out of range; [`Error::MapFile`] or [`Error::MapText`] for a map
+    /// from a file.
     pub fn new(config: WorldConfig) -> Result<Self, Error> {
         config.validate()?;
         let step_s = config.simulation_step_s as f32;
         Ok(Self {
             config_hash: crate::hash::hash_bytes(config.to_json().as_bytes()),
-            courses: CourseBook::new(&config),
+            courses: CourseBook::new(&config)?,
             tuning: Tuning::new(&config.traffic),
             limits: Limits::new(&config),
             step_s,
@@ -64,6 +74,22 @@ pub struct Outcome {
     pub infractions: Counts,
     /// Progress in this decision, metres.
     pub progress_m: f32,
+}
+
+/// Traffic that isn't this world's own, as those on a chain and those on a network see it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Foreign<'a> {
+    pub slots: &'a [Slot],
+    pub users: &'a [User],
+}
+
+/// How the ego has got on in one step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moved {
+    /// The lane that it was in.
+    pub before: u32,
+    /// The distance, metres.
+    pub driven_m: f32,
 }
 
 /// A decision under way: the action that is held, and what its steps have gathered so far.
@@ -95,9 +121,8 @@ impl World {
     pub fn reset(setup: Arc<Setup>, seed: u64) -> Result<Self, Error> {
         let course = setup.courses.course(&setup.config, seed)?;
         let conditions = Conditions::draw(&setup.config, seed);
-        let start = spawn::draw(&setup.config, &conditions, &course, &setup.tuning, seed);
-        let lane = course.lanes[start.ego_rank];
-        let s_m = course.ahead_of_start(lane, 0.0);
+        let start = start::draw(&setup.config, &conditions, &course, &setup.tuning, seed);
+        let (lane, s_m) = start.place;
         let sample = course.map.sample(lane, s_m);
         let car = CarState::moving(
             sample.pose.x,
@@ -115,7 +140,8 @@ impl World {
             station_m: 0.0,
             action: [0.0; 2],
         };
-        let corners = events::corner_ranks(start.ego_rank, 0.0, 0.0, sample.width_m);
+        let rank = events::rank(&course, lane);
+        let corners = events::corner_ranks(rank, 0.0, 0.0, sample.width_m);
         let tally = Tally {
             corners,
             ..Tally::default()
@@ -125,6 +151,8 @@ impl World {
             frame: 0,
             ego,
             vehicles: start.vehicles,
+            ways: start.ways,
+            walkers: start.walkers,
             tally,
             ending: Ending::default(),
         };
@@ -181,10 +209,7 @@ impl World {
 
     /// Reference time of the route, seconds.
     pub fn reference_time_s(&self) -> f64 {
-        score::reference_time_s(
-            f64::from(self.course.route.length_m()),
-            self.setup.config.map.speed_limit_mps,
-        )
+        self.course.reference_time_s
     }
 
     /// Holds an action (steer, signed pedal; clipped to [-1, 1]) for one decision.
@@ -232,8 +257,9 @@ impl World {
         let length_m = self.course.route.length_m();
         gathered.progress_m = self.state.ego.station_m.min(length_m) - start_m.min(length_m);
         gathered.completion = 100.0 * gathered.progress_m / length_m;
+        let allowed_m = self.allowed_m();
         Outcome {
-            reward_terms: gathered.terms(self.setup.allowed_m, changes),
+            reward_terms: gathered.terms(allowed_m, changes),
             terminated: self.state.ending.is_terminated(),
             truncated: self.state.ending.is_truncated(),
             infractions: self.state.tally.counts,
@@ -241,15 +267,55 @@ impl World {
         }
     }
 
+    /// The distance that the limit allows in one decision, metres.
+    fn allowed_m(&self) -> f32 {
+        if self.course.network.is_none() {
+            return self.setup.allowed_m;
+        }
+        let ego = &self.state.ego;
+        let limit_mps = self.course.map.speed_limit_mps(ego.lane, ego.s_m);
+        limit_mps.max(0.5) * self.setup.config.decision_s() as f32
+    }
+
+    /// What the lights show now.
+    pub fn clock(&self) -> Clock<'_> {
+        let times_s = self.setup.config.map.lights_s;
+        Clock::new(&self.course.map, times_s, self.state.seed, self.time_s())
+    }
+
+    /// The light and the stop sign ahead of the ego. A sign that it has stopped at is no longer told.
+    pub fn signals(&self) -> Signals {
+        if self.course.network.is_none() {
+            return Signals::default();
+        }
+        let (ego, clock) = (&self.state.ego, self.clock());
+        let mut signals = signals_ahead(
+            &self.course.map,
+            &self.course.route,
+            &ego.place(),
+            ego.station_m,
+            HALF_EXTENTS_M.0,
+            |light| clock.shows(light),
+        );
+        if self.state.tally.rules.has_stopped {
+            signals.stop_sign_m = None;
+        }
+        signals
+    }
+
     /// One step of the simulation.
     fn simulate(&mut self, decision: &mut Decision) {
-        self.move_traffic(&[], &mut decision.gathered);
+        self.move_traffic(&Foreign::default(), &mut decision.gathered);
         self.model.advance(
             &mut self.state.ego.car,
             decision.command,
             self.conditions.weather.friction,
         );
-        self.note_motion();
+        let moved = self.note_motion();
+        self.judge_rules(&moved, &mut decision.gathered);
+        if self.course.network.is_some() {
+            rules::meet_walkers(&mut self.state, &mut decision.gathered);
+        }
         events::judge(
             &mut self.state,
             &self.course,
@@ -260,7 +326,16 @@ impl World {
     }
 
     /// Compares the ego with the traffic, then moves the traffic. `foreign` is traffic that isn't this world's.
-    pub(crate) fn move_traffic(&mut self, foreign: &[Slot], gathered: &mut Gathered) {
+    pub(crate) fn move_traffic(&mut self, foreign: &Foreign, gathered: &mut Gathered) {
+        if let Some((network, _)) = &self.course.network {
+            let network = Arc::clone(network);
+            self.move_on_network(&network, foreign.users, gathered);
+        } else {
+            self.move_on_chain(foreign.slots, gathered);
+        }
+    }
+
+    fn move_on_chain(&mut self, foreign: &[Slot], gathered: &mut Gathered) {
         let (setup, course) = (&*self.setup, &*self.course);
         let now_s = self.time_s() as f32;
         let mut slots = [Slot::default(); MAX_VEHICLES + 1];
@@ -286,10 +361,24 @@ impl World {
     }
 
     /// Finds the ego on the road after it has moved, and counts the step.
-    pub(crate) fn note_motion(&mut self) {
+    pub(crate) fn note_motion(&mut self) -> Moved {
+        let before = self.state.ego.lane;
         locate_ego(&mut self.state, &self.course);
-        self.state.tally.distance_m += f64::from(self.state.ego.car.speed_mps * self.setup.step_s);
+        let driven_m = self.state.ego.car.speed_mps * self.setup.step_s;
+        self.state.tally.distance_m += f64::from(driven_m);
         self.state.frame += 1;
+        Moved { before, driven_m }
+    }
+
+    /// Looks at the state by the rules of a network, where there is one.
+    pub(crate) fn judge_rules(&mut self, moved: &Moved, gathered: &mut Gathered) {
+        if self.course.network.is_none() {
+            return;
+        }
+        let course = Arc::clone(&self.course);
+        let times_s = self.setup.config.map.lights_s;
+        let clock = Clock::new(&course.map, times_s, self.state.seed, self.time_s());
+        rules::judge(&mut self.state, &course, &clock, moved, gathered);
     }
 
     /// Ends the episode when its time is over.
@@ -299,6 +388,37 @@ impl World {
             self.state.ending.timed_out = true;
             self.state.tally.counts[infraction::TIMED_OUT] += 1;
         }
+    }
+
+    fn move_on_network(&mut self, network: &Network, foreign: &[User], gathered: &mut Gathered) {
+        let signals = self.signals();
+        let clock = Clock::new(
+            &network.map,
+            self.setup.config.map.lights_s,
+            self.state.seed,
+            self.time_s(),
+        );
+        let now_s = self.time_s() as f32;
+        let ego = start::ego_user(&self.course, &self.state.ego);
+        let State {
+            seed,
+            vehicles,
+            ways,
+            walkers,
+            ..
+        } = &mut self.state;
+        let mut users = Users::new(&network.map, vehicles, ways, foreign, Some(ego));
+        let step = drive::Step {
+            network,
+            tuning: &self.setup.tuning,
+            clock,
+            seed: *seed,
+            now_s,
+            step_s: self.setup.step_s,
+            walker_pause_s: self.setup.config.traffic.walker_pause_s,
+        };
+        drive::advance(&step, &mut users, vehicles, ways, walkers);
+        rules::compare_with_traffic(&mut self.state, &network.map, &users, &signals, gathered);
     }
 
     /// The ego's model, of this episode's traits.
@@ -352,28 +472,37 @@ fn fill_slots(
 fn locate_ego(state: &mut State, course: &Course) {
     let ego = &mut state.ego;
     let car = &ego.car;
-    let Some(at) = track(
-        &course.map,
-        Some(ego.place()),
-        car.x,
-        car.y,
-        ego.z,
-        car.yaw_rad,
-    ) else {
+    let pose = Whereabouts {
+        x: car.x,
+        y: car.y,
+        z: ego.z,
+        yaw_rad: car.yaw_rad,
+    };
+    let (map, route) = (&*course.map, &course.route);
+    let Some(at) = place(map, route, ego.station_m, Some(ego.place()), &pose) else {
         return;
     };
-    if at.lane != ego.lane {
+    if at.lane != ego.lane && is_beside(course, ego.lane, at.lane) {
         state.tally.lane_changes += 1;
     }
-    let sample = course.map.sample(at.lane, at.s_m);
+    let sample = map.sample(at.lane, at.s_m);
     ego.lane = at.lane;
     ego.s_m = at.s_m;
     ego.lateral_m = at.lateral_m;
     ego.z = sample.pose.z;
     ego.heading_error_rad = wrap_angle(car.yaw_rad - sample.pose.yaw_rad);
-    let on_route = course.route.station(&course.map, &at, ego.station_m);
+    // On a network the route may come by again farther on: that isn't progress.
+    let on_route = route.station(map, &at, ego.station_m).filter(|(station_m, _)| {
+        !route.is_planned() || (station_m - ego.station_m).abs() <= LONGEST_JUMP_M
+    });
     if let Some((station_m, _)) = on_route {
         ego.station_m = station_m;
     }
     state.tally.is_off_route = on_route.is_none();
+}
+
+/// Whether the way from one lane to another is a lane change, and not the way ahead.
+fn is_beside(course: &Course, from: u32, to: u32) -> bool {
+    let lane = &course.map.lanes()[from as usize];
+    course.network.is_none() || lane.left == Some(to) || lane.right == Some(to)
 }

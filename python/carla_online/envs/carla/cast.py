@@ -19,6 +19,8 @@ SCRIPTED_BLUEPRINTS: Final = (
 
 _SPAWN_LIFT_M: Final = 0.2
 """A spawn on the very ground counts as a collision with it; whoever is put this much higher falls for a moment."""
+_WALKER_LIFT_M: Final = 1.1
+"""The place of somebody on foot is the middle of the body."""
 _FEWEST_SETTLING_STEPS: Final = 3
 _MOST_SETTLING_STEPS: Final = 60
 _SETTLED_MPS: Final = 0.02
@@ -48,6 +50,16 @@ class Scripted(NamedTuple):
     is_gone: bool
 
 
+class Pedestrian(NamedTuple):
+    """Somebody on foot in the embedded world; z is that of the ground."""
+
+    x: float
+    y: float
+    z: float
+    yaw_deg: float
+    speed_mps: float
+
+
 class Cast:
     """The actors of one episode on one server.
 
@@ -57,7 +69,8 @@ class Cast:
     Attributes:
         ego: The ego's actor.
         listener: Its collision sensor's messages.
-        scripted_ids: Ids of the traffic, in the embedded world's order; 0 for those that have left.
+        scripted_ids: Ids of the traffic, in the embedded world's order; 0 for those that aren't on the road.
+        walker_ids: Ids of the embedded world's people on foot, in its order.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -69,30 +82,44 @@ class Cast:
         self.ego: Any = None
         self.listener: CollisionListener | None = None
         self.scripted_ids: list[int] = []
+        self.walker_ids: list[int] = []
+        self._walker_lift_m: list[float] = []
 
-    def enter(self, start: Start, scripted: list[Scripted], ego_blueprint: str, *, with_physics: bool) -> None:
+    def enter(
+        self,
+        start: Start,
+        scripted: list[Scripted],
+        walkers: list[Pedestrian],
+        ego_blueprint: str,
+        *,
+        with_physics: bool,
+    ) -> None:
         """Spawns ego, traffic and collision sensor, and lets the ego settle on its wheels, standing.
 
         Args:
             start: Where the ego begins.
             scripted: The traffic, where it begins.
+            walkers: People on foot, where they begin.
             ego_blueprint: The ego's blueprint.
             with_physics: Whether the traffic will drive by itself.
         """
         carla, connection = self._carla, self._connection
+        present = [index for index, vehicle in enumerate(scripted) if not vehicle.is_gone]
         spawns = [self._spawn(ego_blueprint, "hero", start)]
-        for vehicle in scripted:
-            spawn = self._spawn(SCRIPTED_BLUEPRINTS[vehicle.model % len(SCRIPTED_BLUEPRINTS)], "traffic", vehicle)
-            if not with_physics:
-                spawn = spawn.then(carla.command.SetSimulatePhysics(carla.command.FutureActor, False))
-            spawns.append(spawn)
+        spawns += [self._spawn_scripted(scripted[index], with_physics=with_physics) for index in present]
+        spawns += [self._spawn_walker(index, walker) for index, walker in enumerate(walkers)]
         ids = self._run(spawns)
         self._owned += ids
-        self.scripted_ids = ids[1:]
+        self.scripted_ids = [0] * len(scripted)
+        for index, actor_id in zip(present, ids[1:], strict=False):
+            self.scripted_ids[index] = actor_id
+        self.walker_ids = ids[1 + len(present) :]
         connection.tick()  # the client knows an actor only from the state of the next frame on
         self.ego = connection.world.get_actor(ids[0])
         if self.ego is None:
             raise SimulatorError(f"{connection.address}: the ego that was spawned, actor {ids[0]}, isn't there.")
+        boxes = {actor.id: actor.bounding_box for actor in connection.world.get_actors(self.walker_ids)}
+        self._walker_lift_m = [boxes[each].extent.z - boxes[each].location.z for each in self.walker_ids]
         sensor = connection.world.spawn_actor(
             self._library.find("sensor.other.collision"), carla.Transform(), attach_to=self.ego
         )
@@ -165,10 +192,17 @@ class Cast:
         forward = self.ego.get_transform().get_forward_vector()
         self.ego.set_target_velocity(carla.Vector3D(start.speed_mps * forward.x, start.speed_mps * forward.y, 0.0))
 
-    def act(self, scripted: list[Scripted], control: tuple[float, float] | None) -> None:
-        """Puts the traffic where it is now, and gives the ego a new action (steer, signed pedal) if there is one."""
+    def act(
+        self, scripted: list[Scripted], walkers: list[Pedestrian], control: tuple[float, float] | None
+    ) -> bool:
+        """Puts everybody where they are now, and gives the ego a new action (steer, signed pedal) if there is one.
+
+        Returns:
+            Whether ids have changed, because somebody has come onto the road or left it.
+        """
         commands = self._carla.command
         batch: list[Any] = []
+        before = list(self.scripted_ids)
         for index, vehicle in enumerate(scripted):
             actor_id = self.scripted_ids[index]
             if actor_id and vehicle.is_gone:
@@ -177,12 +211,19 @@ class Cast:
                 self.scripted_ids[index] = 0
             elif actor_id:
                 batch.append(commands.ApplyTransform(actor_id, self._transform(vehicle, 0.0)))
+            elif not vehicle.is_gone and self.scripted_ids:
+                (self.scripted_ids[index],) = self._run([self._spawn_scripted(vehicle, with_physics=False)])
+                self._owned.append(self.scripted_ids[index])
+                batch.append(commands.ApplyTransform(self.scripted_ids[index], self._transform(vehicle, 0.0)))
+        for actor_id, walker, lift_m in zip(self.walker_ids, walkers, self._walker_lift_m, strict=True):
+            batch.append(commands.ApplyTransform(actor_id, self._transform(walker, lift_m)))
         if control is not None:
             steer, pedal = control
             driver = self._carla.VehicleControl(throttle=max(pedal, 0.0), steer=steer, brake=max(-pedal, 0.0))
             batch.append(commands.ApplyVehicleControl(self.ego.id, driver))
         if batch:
             self._connection.client.apply_batch(batch)
+        return self.scripted_ids != before
 
     def leave(self) -> None:
         """Destroys the actors of this cast, and no others."""
@@ -201,15 +242,31 @@ class Cast:
             with suppress(RuntimeError):
                 self.listener.stop()
 
-    def _spawn(self, blueprint_id: str, role: str, at: Start | Scripted) -> Any:
+    def _spawn(
+        self, blueprint_id: str, role: str, at: Start | Scripted | Pedestrian, lift_m: float = _SPAWN_LIFT_M
+    ) -> Any:
         try:
             blueprint = self._library.find(blueprint_id)
         except (IndexError, RuntimeError):
             raise ConfigError(f"{self._connection.address} has no blueprint {blueprint_id!r}.") from None
         blueprint.set_attribute("role_name", role)
-        return self._carla.command.SpawnActor(blueprint, self._transform(at, _SPAWN_LIFT_M))
+        return self._carla.command.SpawnActor(blueprint, self._transform(at, lift_m))
 
-    def _transform(self, at: Start | Scripted, lift_m: float) -> Any:
+    def _spawn_scripted(self, vehicle: Scripted, *, with_physics: bool) -> Any:
+        blueprint_id = SCRIPTED_BLUEPRINTS[vehicle.model % len(SCRIPTED_BLUEPRINTS)]
+        return self._without_physics(self._spawn(blueprint_id, "traffic", vehicle), unless=with_physics)
+
+    def _spawn_walker(self, index: int, walker: Pedestrian) -> Any:
+        looks = sorted(str(blueprint.id) for blueprint in self._library.filter("walker.pedestrian.*"))
+        if not looks:
+            raise ConfigError(f"{self._connection.address} has no blueprint for somebody on foot.")
+        return self._without_physics(self._spawn(looks[index % len(looks)], "traffic", walker, _WALKER_LIFT_M))
+
+    def _without_physics(self, spawn: Any, *, unless: bool = False) -> Any:
+        commands = self._carla.command
+        return spawn if unless else spawn.then(commands.SetSimulatePhysics(commands.FutureActor, False))
+
+    def _transform(self, at: Start | Scripted | Pedestrian, lift_m: float) -> Any:
         carla = self._carla
         return carla.Transform(carla.Location(at.x, at.y, at.z + lift_m), carla.Rotation(0.0, at.yaw_deg, 0.0))
 

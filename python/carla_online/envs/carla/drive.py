@@ -6,16 +6,18 @@ import logging
 import math
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carla_online import _native
-from carla_online.envs.carla.cast import Cast, Scripted, Start
+from carla_online.envs.carla.cast import Cast, Pedestrian, Scripted, Start
 from carla_online.envs.carla.client import Connection, Deadlines, import_carla, keep_for_ever
 from carla_online.envs.carla.config import SERVE, CarlaEnvConfig, split_address
 from carla_online.envs.carla.contacts import Contact
+from carla_online.envs.carla.lights import Lights
 from carla_online.envs.carla.sightings import EgoSighting, Sighting, Watcher
 from carla_online.envs.contract import DRAW_NAMES
 from carla_online.errors import SimulatorCrashed, SimulatorError, SimulatorTimeout
@@ -59,6 +61,7 @@ class CarlaDrive:
         self._connection: Connection | None = None
         self._cast: Cast | None = None
         self._watcher: Watcher | None = None
+        self._lights: Lights | None = None
         self._manager: Any = None
 
     @property
@@ -108,6 +111,8 @@ class CarlaDrive:
             return
         try:
             with connection.guard("clearing up"):
+                if self._lights is not None:
+                    self._lights.release()
                 if self._cast is not None:
                     self._cast.leave()
             self._release_manager(connection)
@@ -115,7 +120,7 @@ class CarlaDrive:
         except SimulatorError as error:
             logger.warning("%s: couldn't be left as it was found: %s", self.server, error)
             self._abandon(is_gone=isinstance(error, SimulatorCrashed))
-        self._connection = self._cast = self._watcher = None
+        self._connection = self._cast = self._watcher = self._lights = None
         self._end_server()
 
     def _begin(self, seed: int) -> None:
@@ -136,14 +141,17 @@ class CarlaDrive:
             self._cast = cast = Cast(connection)
             self._watcher = Watcher(connection)
             scripted = self._scripted()
-            cast.enter(start, scripted, self._config.ego_blueprint, with_physics=self._by_manager)
+            cast.enter(
+                start, scripted, self._walkers(), self._config.ego_blueprint, with_physics=self._by_manager
+            )
             if draws[_FRICTION] < 1.0:
                 cast.wet(float(draws[_FRICTION]))
             if self._by_manager:
                 self._manager = cast.hand_over(self._manager_port(), scripted, seed)
                 self.mirror.release_scripted()
-            else:
-                self.mirror.name_scripted(cast.scripted_ids)
+            self.mirror.name_scripted(cast.scripted_ids, cast.walker_ids)
+            self._lights = Lights(connection)
+            self._lights.show(self.mirror.lights())
             if self._config.walkers:
                 cast.let_walk(self._config.walkers, seed)
             cast.set_off(start)
@@ -152,15 +160,18 @@ class CarlaDrive:
     def _advance(self, control: tuple[float, float] | None) -> bool:
         """Makes one step of the simulation; returns whether the episode has ended."""
         connection, cast, watcher = self._connection, self._cast, self._watcher
-        if connection is None or cast is None or watcher is None:
+        if connection is None or cast is None or watcher is None or self._lights is None:
             raise SimulatorCrashed(f"{self.server}: there is no connection; reset first.")
         self.mirror.plan()
-        scripted = self._scripted()
+        scripted, walkers = self._scripted(), self._walkers()
         with connection.guard("acting"):
-            cast.act(scripted, control)
+            if cast.act(scripted, walkers, control):
+                self.mirror.name_scripted(cast.scripted_ids, cast.walker_ids)
+            self._lights.show(self.mirror.lights())
         snapshot = connection.tick()
         with connection.guard("reading a snapshot"):
-            self._check_scripted(snapshot, scripted)
+            self._check_places(snapshot, cast.scripted_ids, scripted)
+            self._check_places(snapshot, cast.walker_ids, walkers)
             ego = watcher.ego(snapshot, cast.ego)
             others = self._others(snapshot)
         return self.mirror.look(ego, others, self._felt(snapshot.frame, ego, others))
@@ -174,23 +185,28 @@ class CarlaDrive:
     def _others(self, snapshot: Any) -> list[Sighting]:
         if self._cast is None or self._watcher is None:
             return []
-        return self._watcher.others(snapshot, {self._cast.ego.id, *self._cast.scripted_ids})
+        return self._watcher.others(snapshot, {self._cast.ego.id, *self._cast.scripted_ids, *self._cast.walker_ids})
 
     def _scripted(self) -> list[Scripted]:
         return [Scripted(*vehicle) for vehicle in self.mirror.scripted()]
 
-    def _check_scripted(self, snapshot: Any, scripted: list[Scripted]) -> None:
-        """Scripted vehicles are observed where they were put, so they have to be there."""
-        for actor_id, vehicle in zip(self._cast.scripted_ids if self._cast else (), scripted, strict=False):
+    def _walkers(self) -> list[Pedestrian]:
+        return [Pedestrian(*walker) for walker in self.mirror.scripted_walkers()]
+
+    def _check_places(
+        self, snapshot: Any, ids: Sequence[int], planned: Sequence[Scripted] | Sequence[Pedestrian]
+    ) -> None:
+        """The world's own road users are observed where they were put, so they have to be there."""
+        for actor_id, user in zip(ids, planned, strict=True):
             seen = snapshot.find(actor_id) if actor_id else None
             if actor_id and seen is None:
-                raise SimulatorError(f"{self.server}: scripted vehicle {actor_id} has vanished.")
+                raise SimulatorError(f"{self.server}: scripted actor {actor_id} has vanished.")
             if seen is not None:
                 place = seen.get_transform().location
-                astray_m = math.hypot(place.x - vehicle.x, place.y - vehicle.y)
+                astray_m = math.hypot(place.x - user.x, place.y - user.y)
                 if astray_m > _ASTRAY_M:
                     raise SimulatorError(
-                        f"{self.server}: scripted vehicle {actor_id} is {astray_m:.1f} m from where it was put."
+                        f"{self.server}: scripted actor {actor_id} is {astray_m:.1f} m from where it was put."
                     )
 
     def _set_weather(self, connection: Connection, draws: NDArray[np.float64]) -> None:
@@ -240,7 +256,7 @@ class CarlaDrive:
             keep_for_ever(self._connection, self._cast, self._manager)
         elif self._cast is not None:
             self._cast.abandon()
-        self._connection = self._cast = self._watcher = self._manager = None
+        self._connection = self._cast = self._watcher = self._manager = self._lights = None
         self._end_server()
 
     def _end_server(self) -> None:

@@ -22,6 +22,18 @@ MAPS: Final[Mapping[str, Mapping[str, Any]]] = {
         "curve_radius_m": [450.0, 1200.0],
         "speed_limit_mps": 25.0,
     },
+    # Street networks: routes by the planner, traffic everywhere, limit 50 km/h.
+    "t_junction": {"kind": "t_junction", "lanes": 1, "length_m": [100.0, 280.0], "speed_limit_mps": 13.889},
+    "four_way": {"kind": "four_way", "lanes": 1, "length_m": [100.0, 280.0], "speed_limit_mps": 13.889},
+    "four_way_wide": {"kind": "four_way", "lanes": 2, "length_m": [100.0, 280.0], "speed_limit_mps": 13.889},
+    "town": {
+        "kind": "grid",
+        "lanes": 1,
+        "length_m": [200.0, 500.0],
+        "speed_limit_mps": 13.889,
+        "control": "mixed",
+        "map_variants": 16,
+    },
 }
 """Parts laid over the world's default map."""
 
@@ -31,6 +43,8 @@ TRAFFICS: Final[Mapping[str, Mapping[str, Any]]] = {
     # The world's own numbers: ten slow vehicles ahead, two faster ones behind.
     "default": {},
     "dense": {"slow_vehicles": 16, "fast_vehicles": 4},
+    # For street networks: more vehicles, near the route. People at crosswalks are the key `walkers`.
+    "urban": {"slow_vehicles": 16, "fast_vehicles": 8, "spread_m": 150.0},
 }
 """Parts laid over the world's default traffic."""
 

@@ -43,6 +43,17 @@ impl Check {
         }
     }
 
+    /// A condition with the words that say what is wrong.
+    pub(crate) fn holds(&mut self, key: &str, is_right: bool, wrong: &str) {
+        if !is_right {
+            self.problems.push(format!("{key} {wrong}"));
+        }
+    }
+
+    pub(crate) const fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
     pub(crate) fn finish(self) -> Result<(), Error> {
         if self.problems.is_empty() {
             Ok(())

@@ -1,7 +1,7 @@
 //! Reads and checks a configuration.
 
 use super::Check;
-use super::{MAX_VEHICLES, SPAWN_CELL_M, SPAWN_CLEARANCE_M, WorldConfig};
+use super::{MAX_VEHICLES, MAX_WALKERS, SPAWN_CELL_M, SPAWN_CLEARANCE_M, WorldConfig};
 use crate::error::Error;
 use crate::score::INFRACTIONS;
 
@@ -41,7 +41,8 @@ impl WorldConfig {
     /// [`Error::Config`] with one sentence for each value out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let mut check = Check::default();
-        self.check_map(&mut check);
+        self.map.check(&mut check);
+        self.check_cells(&mut check);
         self.check_traffic(&mut check);
         self.check_rest(&mut check);
         self.weather.check(&mut check);
@@ -49,22 +50,8 @@ impl WorldConfig {
         check.finish()
     }
 
-    fn check_map(&self, check: &mut Check) {
-        let map = &self.map;
-        check.count("map.lanes", u32::from(map.lanes), 1, 6);
-        check.value("map.lane_width_m", map.lane_width_m, 2.5, 5.0);
-        check.range("map.length_m", map.length_m, 50.0, 5000.0);
-        check.value("map.curved_share", map.curved_share, 0.0, 1.0);
-        // The inside of a bend must stay wider than a turning circle.
-        let tightest = 20.0 + f64::from(map.lanes) * map.lane_width_m;
-        check.range("map.curve_radius_m", map.curve_radius_m, tightest, 10_000.0);
-        check.value("map.speed_limit_mps", map.speed_limit_mps, 1.0, 60.0);
-        check.value("map.run_in_m", map.run_in_m, 10.0, 500.0);
-        check.value("map.run_out_m", map.run_out_m, 90.0, 500.0);
-        check.count("map.map_variants", map.map_variants, 0, 4096);
-    }
-
-    fn check_traffic(&self, check: &mut Check) {
+    /// Numbers of vehicles, and the room that they start in.
+    fn check_cells(&self, check: &mut Check) {
         let traffic = &self.traffic;
         let cells = |length: f64| {
             let lanes = f64::from(self.map.lanes);
@@ -79,18 +66,30 @@ impl WorldConfig {
         let ahead = self.map.length_m[0] + self.map.run_out_m - SPAWN_CLEARANCE_M;
         check.range("traffic.density", traffic.density, 0.0, 10.0);
         let most = |count: u32| (f64::from(count) * traffic.density[1]).round() as u32;
-        check.count(
-            "traffic.slow_vehicles x traffic.density",
-            most(traffic.slow_vehicles),
-            0,
-            cells(traffic.spread_m.min(ahead)),
-        );
         let behind = self.map.run_in_m - SPAWN_CLEARANCE_M;
+        // A network has as many vehicles as it has room for.
+        if !self.map.is_network() {
+            check.count(
+                "traffic.slow_vehicles x traffic.density",
+                most(traffic.slow_vehicles),
+                0,
+                cells(traffic.spread_m.min(ahead)),
+            );
+            check.count(
+                "traffic.fast_vehicles x traffic.density",
+                most(traffic.fast_vehicles),
+                0,
+                cells(behind),
+            );
+        }
+        let is_at_home = self.map.is_network() || traffic.walkers == 0;
+        let wrong = "needs a street network with crosswalks; set map.kind, or 0";
+        check.holds("traffic.walkers", is_at_home, wrong);
         check.count(
-            "traffic.fast_vehicles x traffic.density",
-            most(traffic.fast_vehicles),
+            "traffic.walkers x traffic.density",
+            most(traffic.walkers),
             0,
-            cells(behind),
+            MAX_WALKERS as u32,
         );
         let together = most(traffic.slow_vehicles).saturating_add(most(traffic.fast_vehicles));
         check.count(
@@ -99,6 +98,12 @@ impl WorldConfig {
             0,
             MAX_VEHICLES as u32,
         );
+    }
+
+    fn check_traffic(&self, check: &mut Check) {
+        let traffic = &self.traffic;
+        check.range("traffic.walker_speed_mps", traffic.walker_speed_mps, 0.3, 4.0);
+        check.value("traffic.walker_pause_s", traffic.walker_pause_s, 1.0, 1e4);
         check.range("traffic.slow_speed_mps", traffic.slow_speed_mps, 0.5, 60.0);
         check.range("traffic.fast_speed_mps", traffic.fast_speed_mps, 0.5, 60.0);
         check.value(

@@ -3,7 +3,7 @@
 //! Without these a small network hardly learns to overtake: the nearest vehicles alone say where
 //! others are, not where room is.
 
-use carla_online_roads::{LaneIndex, LanePoint, RoadMap};
+use carla_online_roads::{LaneIndex, LanePoint};
 
 use super::layout::{GAP_AHEAD_M, GAP_BEHIND_M, LANE_GAPS, RELATIVE_CAP, RELATIVE_MPS};
 use super::{ActorKind, ActorPose, ActorView, Observation, Place, SIGHT_M};
@@ -22,15 +22,19 @@ struct Chain {
 }
 
 impl Chain {
-    /// The lanes within sight ahead of and behind a place.
-    fn around(map: &RoadMap, lane: LaneIndex, s_m: f32) -> Self {
+    /// The lanes within sight ahead of and behind a place: those of the route where it goes on there.
+    fn around(view: &ActorView, lane: LaneIndex, s_m: f32) -> Self {
+        let map = view.map;
         let mut chain = Self::default();
         chain.push(lane, -s_m);
         let (mut next, mut from_m) = (lane, -s_m);
         for _ in 0..CHAIN {
             from_m += map.lanes()[next as usize].length_m;
             let next_lanes = &map.lanes()[next as usize].successors;
-            let successor = first_driving(map, next_lanes).filter(|_| from_m < SIGHT_M);
+            let taken = view.route.takes(map, next, view.station_hint_m);
+            let successor = taken
+                .or_else(|| first_driving(map, next_lanes))
+                .filter(|_| from_m < SIGHT_M);
             let Some(successor) = successor else {
                 break;
             };
@@ -86,7 +90,7 @@ pub(super) fn lane_gaps(view: &ActorView, place: &Place, out: &mut Observation) 
         } else {
             view.map.abreast(place.at.lane, place.at.s_m, lane)
         };
-        Some(Chain::around(view.map, lane, s_m))
+        Some(Chain::around(view, lane, s_m))
     });
     let mut found = [[NOBODY; 2]; 3];
     for actor in view
@@ -126,6 +130,10 @@ fn enter(
     ) else {
         return;
     };
+    if map.junction_of(at.lane).is_some() {
+        enter_in_junction(view, actor, chains, found);
+        return;
+    }
     let room_m = 0.5 * map.sample(at.lane, at.s_m).width_m - actor.half_extents_m.1 + OVER_LINE_M;
     let lane = &map.lanes()[at.lane as usize];
     let beside = if at.lateral_m > room_m {
@@ -150,14 +158,64 @@ fn enter(
                 .or_else(|| second.as_ref().and_then(|place| chain.distance_m(place)))
         });
         if let Some(distance_m) = distance_m {
-            let gap_m = distance_m.abs() - actor.half_extents_m.0 - view.ego.half_extents_m.0;
-            let nearest = &mut lane_found[usize::from(distance_m < 0.0)];
-            if gap_m < nearest.gap_m {
-                *nearest = Nearest {
-                    gap_m,
-                    relative_mps: speed_mps - view.ego.speed_mps,
-                };
+            let reach_m = actor.half_extents_m.0 + view.ego.half_extents_m.0;
+            meet(lane_found, distance_m, reach_m, speed_mps - view.ego.speed_mps);
+        }
+    }
+}
+
+fn meet(found: &mut [Nearest; 2], distance_m: f32, reach_m: f32, relative_mps: f32) {
+    let gap_m = distance_m.abs() - reach_m;
+    let nearest = &mut found[usize::from(distance_m < 0.0)];
+    if gap_m < nearest.gap_m {
+        *nearest = Nearest {
+            gap_m,
+            relative_mps,
+        };
+    }
+}
+
+/// In a junction lanes lie over one another, so it counts whose box reaches into a lane, not which lane it follows;
+/// whoever crosses comes nearer with the speed along the lane only.
+fn enter_in_junction(
+    view: &ActorView,
+    actor: &ActorPose,
+    chains: &[Option<Chain>; 3],
+    found: &mut [[Nearest; 2]; 3],
+) {
+    let map = view.map;
+    for (chain, lane_found) in chains.iter().zip(found) {
+        let Some(chain) = chain else { continue };
+        for &(lane, from_m) in &chain.lanes[..chain.count] {
+            let length_m = map.lanes()[lane as usize].length_m;
+            let first = map.sample(lane, 0.5 * length_m).pose;
+            let (dx, dy) = (actor.x - first.x, actor.y - first.y);
+            if map.junction_of(lane).is_none() || dx * dx + dy * dy > length_m * length_m {
+                continue;
             }
+            let at = map.project(lane, actor.x, actor.y, 0.5 * length_m);
+            let sample = map.sample(lane, at.s_m);
+            let turned_rad = actor.yaw_rad - sample.pose.yaw_rad;
+            let (sin, cos) = libm::sincosf(turned_rad);
+            let (half_m, half_width_m) = actor.half_extents_m;
+            let across_m = half_m * sin.abs() + half_width_m * cos.abs();
+            if at.lateral_m.abs() > 0.5 * sample.width_m + across_m - OVER_LINE_M
+                || at.s_m <= 0.0
+                || at.s_m >= length_m
+            {
+                continue;
+            }
+            let along_m = half_m * cos.abs() + half_width_m * sin.abs();
+            let (lane_sin, lane_cos) = libm::sincosf(sample.pose.yaw_rad);
+            let (vx, vy) = actor.velocity_mps;
+            let speed_mps = vx * lane_cos + vy * lane_sin;
+            let reach_m = along_m + view.ego.half_extents_m.0;
+            meet(
+                lane_found,
+                from_m + at.s_m,
+                reach_m,
+                speed_mps - view.ego.speed_mps,
+            );
         }
     }
 }

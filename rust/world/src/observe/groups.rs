@@ -9,7 +9,9 @@ use super::layout::{
     VEHICLE_SLOTS, VEHICLES, WALKER_MPS, WALKER_SLOTS, WALKER_X_M, WALKER_Y_M, WALKERS, WEATHER,
     WIDTH_M, YAW_RATE_RADPS,
 };
-use super::{ActorKind, ActorPose, ActorView, LightState, Observation, Place, SIGHT_M, ahead};
+use super::{
+    ActorKind, ActorPose, ActorView, LightState, Observation, Place, SIGHT_M, ahead, straight_on,
+};
 use crate::geometry::wrap_angle;
 use crate::route::{RoadOption, Route};
 
@@ -20,11 +22,12 @@ fn flag(value: bool) -> f32 {
 pub(super) fn ego(view: &ActorView, place: &Place, out: &mut Observation) {
     let (ego, at) = (&view.ego, &place.at);
     let lane = &view.map.lanes()[at.lane as usize];
+    let limit_mps = view.map.speed_limit_mps(at.lane, at.s_m);
     let (to_left_m, to_right_m) = view.map.half_width_to_edge(at.lane, at.s_m);
     let across = 2.0 * (at.lateral_m + to_left_m) / (to_left_m + to_right_m).max(0.1) - 1.0;
     let values = [
         ego.speed_mps / SPEED_MPS,
-        (lane.speed_limit_mps - ego.speed_mps) / SPEED_MPS,
+        (limit_mps - ego.speed_mps) / SPEED_MPS,
         at.lateral_m / LATERAL_M,
         wrap_angle(ego.yaw_rad - place.lane_yaw_rad) / HEADING_RAD,
         ego.yaw_rate_radps / YAW_RATE_RADPS,
@@ -39,13 +42,13 @@ pub(super) fn ego(view: &ActorView, place: &Place, out: &mut Observation) {
         flag(lane.left.is_some() && lane.may_change_left),
         flag(lane.right.is_some() && lane.may_change_right),
         across,
-        lane.speed_limit_mps / SPEED_MPS,
+        limit_mps / SPEED_MPS,
         place.width_m / WIDTH_M,
     ];
     out[EGO..EGO + values.len()].copy_from_slice(&values);
     let curvatures = &mut out[EGO + values.len()..];
     for (value, distance_m) in curvatures.iter_mut().zip(CURVATURE_AT_M) {
-        let there = ahead(view.map, at.lane, at.s_m, distance_m);
+        let there = ahead(view, (at.lane, at.s_m), distance_m);
         *value = there.map_or(0.0, |there| {
             view.map.sample(there.lane, there.s_m).curvature_per_m / CURVATURE_PER_M
         });
@@ -59,13 +62,23 @@ pub(super) fn ego(view: &ActorView, place: &Place, out: &mut Observation) {
 
 pub(super) fn route(view: &ActorView, place: &Place, out: &mut Observation) {
     let station = place.on_route;
-    let (station_m, segment) = station.unwrap_or((view.station_hint_m, 0));
-    let option = view
-        .route
-        .segments()
-        .get(segment)
-        .map_or(RoadOption::LaneFollow, |piece| piece.option);
+    let (station_m, segment) = station.unwrap_or_else(|| {
+        let hint_m = view.station_hint_m;
+        (hint_m, view.route.between(hint_m, hint_m).0)
+    });
     let manoeuvre = view.route.next_manoeuvre(station_m, segment);
+    let here = view.route.segments().get(segment);
+    let option = match (here.map(|piece| piece.option), manoeuvre) {
+        // A turn is announced on the approach, as CARLA's agents tell it; a lane change isn't.
+        (Some(RoadOption::LaneFollow), Some((distance_m, turn))) if distance_m < DISTANCE_M => {
+            match turn {
+                RoadOption::Left | RoadOption::Right | RoadOption::Straight => turn,
+                _ => RoadOption::LaneFollow,
+            }
+        }
+        (Some(option), _) => option,
+        (None, _) => RoadOption::LaneFollow,
+    };
     out[ROUTE + option as usize] = 1.0;
     out[ROUTE + 6] = manoeuvre.map_or(RELATIVE_CAP, |(distance_m, _)| {
         (distance_m / DISTANCE_M).min(RELATIVE_CAP)
@@ -84,7 +97,7 @@ pub(super) fn route(view: &ActorView, place: &Place, out: &mut Observation) {
     let mut point = (0.0, 0.0);
     for (index, distance_m) in ROUTE_POINTS_AT_M.into_iter().enumerate() {
         let there = if distance_m < own_lane_until_m {
-            ahead(view.map, place.at.lane, place.at.s_m, distance_m)
+            ahead(view, (place.at.lane, place.at.s_m), distance_m)
         } else {
             on_route(view.map, view.route, station_m + distance_m)
         };
@@ -106,7 +119,7 @@ pub(crate) fn on_route(map: &RoadMap, route: &Route, station_m: f32) -> Option<L
         .max(1)
         - 1;
     let piece = segments.get(index)?;
-    ahead(
+    straight_on(
         map,
         piece.lane,
         piece.from_s_m,

@@ -38,6 +38,11 @@ impl Idm {
         }
     }
 
+    /// Gap at standstill, metres.
+    pub const fn standstill_gap_m(&self) -> f32 {
+        self.standstill_gap_m
+    }
+
     /// Acceleration on a free road, m/s2.
     pub fn free_acceleration(&self, speed_mps: f32, desired_mps: f32) -> f32 {
         let ratio = speed_mps / desired_mps.max(0.1);

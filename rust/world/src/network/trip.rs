@@ -1,0 +1,103 @@
+//! The ego's route on a network, drawn from the episode's seed.
+
+use carla_online_roads::{LaneIndex, LaneKind, RoadMap, SpawnPoint};
+
+use super::Network;
+use crate::config::MapConfig;
+use crate::error::Error;
+use crate::rng::{Purpose, Stream};
+use crate::route::Route;
+
+/// Starts that are tried before the route nearest to the wanted length is taken.
+const TRIES: u32 = 24;
+/// Lanes that a search for a destination follows at most.
+const MOST_LANES: u32 = 2000;
+/// A route shorter than this is none, metres.
+const SHORTEST_M: f32 = 10.0;
+
+/// Draws a route: from a random place along random turns to a random length, then the planner's shortest
+/// way between the two ends.
+///
+/// # Errors
+/// [`Error::Route`] if no try gave any route.
+pub fn draw_route(network: &Network, config: &MapConfig, seed: u64) -> Result<Route, Error> {
+    let map = &*network.map;
+    let [shortest_m, longest_m] = config.length_m.map(|length_m| length_m as f32);
+    let mut best: Option<(f32, Route)> = None;
+    for attempt in 0..TRIES {
+        let mut stream = Stream::new(seed, Purpose::Route, u64::from(attempt), 0);
+        let start = stream.below(network.places.len() as u32) as usize;
+        let Some(start) = network.places.get(start) else {
+            break;
+        };
+        let wanted_m = stream.between(config.length_m) as f32;
+        let goal = wander(network, start, wanted_m, &mut stream);
+        let Some(planned) =
+            goal.and_then(|goal| map.plan_route((start.lane, start.s_m), (goal.lane, goal.s_m)))
+        else {
+            continue;
+        };
+        let length_m = planned.length_m;
+        if length_m < SHORTEST_M {
+            continue;
+        }
+        let miss_m = (shortest_m - length_m).max(length_m - longest_m).max(0.0);
+        if best.as_ref().is_none_or(|(least_m, _)| miss_m < *least_m) {
+            best = Some((miss_m, Route::from_plan(&planned)));
+        }
+        if miss_m == 0.0 {
+            break;
+        }
+    }
+    let found = best.map(|(_, route)| route);
+    found.ok_or(Error::Route {
+        seed,
+        places: network.places.len(),
+    })
+}
+
+/// The place that is reached by random turns over about a distance: one of the network's, so that a route
+/// never ends in a junction.
+fn wander<'a>(
+    network: &'a Network,
+    start: &SpawnPoint,
+    distance_m: f32,
+    stream: &mut Stream,
+) -> Option<&'a SpawnPoint> {
+    let map = &*network.map;
+    let (mut lane, mut at_m) = (start.lane, -start.s_m);
+    let mut last = None;
+    for _ in 0..MOST_LANES {
+        let first = network.places.partition_point(|place| place.lane < lane);
+        let here = network.places[first..].iter();
+        for place in here.take_while(|place| place.lane == lane) {
+            if at_m + place.s_m > 0.0 && at_m + place.s_m <= distance_m {
+                last = Some(place);
+            }
+        }
+        at_m += map.lanes()[lane as usize].length_m;
+        if at_m >= distance_m {
+            break;
+        }
+        let Some(next) = any_successor(map, lane, stream) else {
+            break;
+        };
+        lane = next;
+    }
+    last
+}
+
+/// A random lane that a lane leads to.
+pub(crate) fn any_successor(
+    map: &RoadMap,
+    lane: LaneIndex,
+    stream: &mut Stream,
+) -> Option<LaneIndex> {
+    let lanes = &map.lanes()[lane as usize].successors;
+    let driving = || {
+        let is_driving = |lane: &&LaneIndex| map.lanes()[**lane as usize].kind == LaneKind::Driving;
+        lanes.iter().filter(is_driving)
+    };
+    let chosen = stream.below(driving().count() as u32) as usize;
+    driving().nth(chosen).copied()
+}
