@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ LARGEST_BATCH: Final = 128
 """Episodes driven together."""
 
 _ATTEMPTS: Final = 3
+_MOST_THREADS: Final = 8
 # A collision need not end an episode in every backend, so the other reasons come first.
 _END_FLAGS: Final = ("finished", "off_road", "blocked", "timed_out", "collision", "infraction")
 _NEEDED_INFO: Final = (
@@ -55,8 +57,13 @@ class ReturnTable:
 
 
 def env_factory(source: SuiteConfig | str | Mapping[str, Any]) -> EnvFactory:
-    """Returns a function that makes the environment of a suite, of a config or of a Gymnasium id for evaluation."""
+    """Returns a function that makes the environment of a suite, of a config or of a Gymnasium id for evaluation.
+
+    The embedded world's is stepped on all processors that this process may use, unless its config says otherwise.
+    """
     described = source.env if isinstance(source, SuiteConfig) else source
+    if isinstance(described, Mapping) and described.get("kind") == "world":
+        described = {"threads": min(len(os.sched_getaffinity(0)), _MOST_THREADS), **described}
     return partial(make_vector_env, described, autoreset_mode=AutoresetMode.DISABLED)
 
 

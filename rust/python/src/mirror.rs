@@ -185,12 +185,7 @@ impl WorldMirror {
         })
     }
 
-    fn name_scripted(
-        &self,
-        py: Python<'_>,
-        ids: Vec<u32>,
-        walker_ids: Vec<u32>,
-    ) -> PyResult<()> {
+    fn name_scripted(&self, py: Python<'_>, ids: Vec<u32>, walker_ids: Vec<u32>) -> PyResult<()> {
         self.with(py, |mirror| mirror.name_scripted(ids, walker_ids))
     }
 

@@ -43,7 +43,9 @@ pub fn to_exception(error: Error) -> PyErr {
         }
         Error::Snapshot(_) => Fault::new(ErrorClass::Checkpoint, message).into(),
         Error::Thread => Fault::new(ErrorClass::Simulator, message).into(),
-        Error::RasterSize { .. } | Error::MapText { .. } => Fault::new(ErrorClass::Map, message).into(),
+        Error::RasterSize { .. } | Error::MapText { .. } => {
+            Fault::new(ErrorClass::Map, message).into()
+        }
         Error::EnvIndex { .. } => PyIndexError::new_err(message),
         Error::Action { .. } | Error::Length { .. } => PyValueError::new_err(message),
     }

@@ -50,12 +50,7 @@ impl Course {
         let spec = road_spec(map, length_m, &mut stream);
         let failed = |source| Error::Map { seed, source };
         let baked = RoadMap::parse(&spec.to_xodr().map_err(failed)?).map_err(failed)?;
-        Self::on_road(
-            baked,
-            map,
-            length_m as f32,
-            seed,
-        )
+        Self::on_road(baked, map, length_m as f32, seed)
     }
 
     /// The course of an episode on a network: a route drawn from the episode's seed.
@@ -92,12 +87,7 @@ impl Course {
         lane.is_some_and(|lane| lane.kind == LaneKind::Driving)
     }
 
-    fn on_road(
-        map: RoadMap,
-        config: &MapConfig,
-        length_m: f32,
-        seed: u64,
-    ) -> Result<Self, Error> {
+    fn on_road(map: RoadMap, config: &MapConfig, length_m: f32, seed: u64) -> Result<Self, Error> {
         let (expected, start_s_m) = (usize::from(config.lanes), config.run_in_m as f32);
         let leftmost = map
             .driving_lanes()

@@ -16,10 +16,10 @@ use crate::config::WorldConfig;
 use crate::course::Course;
 use crate::dynamics::HALF_EXTENTS_M;
 use crate::geometry::OrientedBox;
-use crate::rules;
 use crate::reward::{
     Gathered, SHORT_TTC_DEFICIT, SoftStep, discomforts, soft_factors, speed_error, ttc_deficit,
 };
+use crate::rules;
 use crate::score::{INFRACTIONS, infraction};
 use crate::state::State;
 use crate::traffic::Slot;

@@ -20,9 +20,9 @@ use crate::error::Error;
 use crate::events;
 use crate::geometry::{OrientedBox, wrap_angle};
 use crate::info::INFO;
+use crate::network::Way;
 use crate::network::users::User;
 use crate::network::walkers::{WALKER_HALF_M, Walker};
-use crate::network::Way;
 use crate::observe::{ActorKind, ActorPose, EgoPose, LightState, Observation};
 use crate::raster::BirdseyeKind;
 use crate::report::ego_pose;
@@ -405,7 +405,10 @@ impl Mirror {
 
     /// Another vehicle as the traffic of a network sees it; where it will turn is guessed.
     fn user(&self, other: &Sighting) -> Option<User> {
-        let at = self.hints.get(&other.id).filter(|_| other.kind == ActorKind::Vehicle)?;
+        let at = self
+            .hints
+            .get(&other.id)
+            .filter(|_| other.kind == ActorKind::Vehicle)?;
         let map = &self.world.course().map;
         let sample = map.sample(at.lane, at.s_m);
         let mut way = Way::default();

@@ -56,23 +56,24 @@ fn on_route(map: &RoadMap, route: &Route, station_m: f32, pose: &Whereabouts) ->
         // In the lane beside it? One look is enough: the next lane but one is found by the whole search.
         if at.lateral_m.abs() > 0.5 * sample.width_m {
             let here = &map.lanes()[at.lane as usize];
-            let beside = if at.lateral_m > 0.0 { here.right } else { here.left };
+            let beside = if at.lateral_m > 0.0 {
+                here.right
+            } else {
+                here.left
+            };
             let Some(beside) = beside else { continue };
             at = map.project(beside, pose.x, pose.y, map.abreast(at.lane, at.s_m, beside));
             sample = map.sample(at.lane, at.s_m);
         }
         let lane = &map.lanes()[at.lane as usize];
         let (sin, cos) = libm::sincosf(sample.pose.yaw_rad);
-        let beyond_m =
-            ((pose.x - sample.pose.x) * cos + (pose.y - sample.pose.y) * sin).abs();
+        let beyond_m = ((pose.x - sample.pose.x) * cos + (pose.y - sample.pose.y) * sin).abs();
         let is_inside = at.lateral_m.abs() <= 0.5 * sample.width_m
             && (at.s_m > 0.0 || beyond_m < OVERSHOOT_M)
             && (at.s_m < lane.length_m || beyond_m < OVERSHOOT_M)
             && (pose.z - sample.pose.z).abs() < 3.0
             && wrap_angle(pose.yaw_rad - sample.pose.yaw_rad).abs() < std::f32::consts::FRAC_PI_2;
-        if is_inside
-            && best.is_none_or(|known| at.lateral_m.abs() < known.lateral_m.abs() - 1e-3)
-        {
+        if is_inside && best.is_none_or(|known| at.lateral_m.abs() < known.lateral_m.abs() - 1e-3) {
             best = Some(at);
         }
     }

@@ -86,7 +86,10 @@ impl World {
         for _ in 0..8 {
             let lines = map.stop_lines(lane);
             if !lines.is_empty() {
-                return lines.iter().map(|line| painted(map, lane, line, &clock)).collect();
+                return lines
+                    .iter()
+                    .map(|line| painted(map, lane, line, &clock))
+                    .collect();
             }
             let Some(next) = course.route.takes(map, lane, ego.station_m) else {
                 break;
@@ -193,7 +196,12 @@ fn painted(map: &RoadMap, lane: u32, line: &RoadStopLine, clock: &Clock) -> Stop
     let sample = map.sample(lane, line.s_m);
     let (sin, cos) = libm::sincosf(sample.pose.yaw_rad);
     let half_m = 0.5 * sample.width_m;
-    let end = |side: f32| [sample.pose.x - side * half_m * sin, sample.pose.y + side * half_m * cos];
+    let end = |side: f32| {
+        [
+            sample.pose.x - side * half_m * sin,
+            sample.pose.y + side * half_m * cos,
+        ]
+    };
     let state = match (line.rule, &line.light) {
         (RightOfWay::Light, Some(light)) => clock.shows(light),
         (RightOfWay::Stop, _) => LightState::Red,

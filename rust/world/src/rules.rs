@@ -19,9 +19,9 @@ use crate::dynamics::HALF_EXTENTS_M;
 use crate::events::STANDING_MPS;
 use crate::geometry::{OrientedBox, wrap_angle};
 use crate::lights::Clock;
-use crate::network::walkers::WALKER_HALF_M;
-use crate::network::users::Users;
 use crate::network::NOWHERE;
+use crate::network::users::Users;
+use crate::network::walkers::WALKER_HALF_M;
 use crate::observe::{LightState, Signals, on_route};
 use crate::reward::{Gathered, SHORT_TTC_DEFICIT, speed_error, ttc_deficit};
 use crate::score::infraction;
@@ -188,9 +188,8 @@ pub fn off_lanes(state: &State, map: &RoadMap) -> (f32, bool) {
     // Beyond a lane's end the lateral offset says nothing: the distance to it does.
     let beyond_m = (dx * dx + dy * dy).sqrt() - 0.5 * sample.width_m;
     let turned_rad = wrap_angle(ego.car.yaw_rad - sample.pose.yaw_rad).abs();
-    let is_against = beyond_m <= 0.0
-        && turned_rad > AGAINST_RAD
-        && map.junction_of(nearest.lane).is_none();
+    let is_against =
+        beyond_m <= 0.0 && turned_rad > AGAINST_RAD && map.junction_of(nearest.lane).is_none();
     (beyond_m.max(0.0), is_against)
 }
 

@@ -73,8 +73,7 @@ pub mod infraction {
 pub type Counts = [i32; INFRACTIONS.len()];
 
 /// Coefficients in the order of [`INFRACTIONS`].
-pub const COEFFICIENTS: [f64; INFRACTIONS.len()] =
-    [
+pub const COEFFICIENTS: [f64; INFRACTIONS.len()] = [
     0.7, 0.6, 1.0, 0.6, 0.0, 0.0, 0.4, 0.25, 0.4, 0.4, 0.0, 0.0, 0.0,
 ];
 /// Coefficient of being slower than the traffic, times the shortfall.

@@ -2,7 +2,7 @@
 //!
 //! The same function serves every backend: it takes the map, the route, the ego's place and what each light shows.
 
-use carla_online_roads::{Light, LaneIndex, LanePoint, RightOfWay, RoadMap, StopLine};
+use carla_online_roads::{LaneIndex, LanePoint, Light, RightOfWay, RoadMap, StopLine};
 
 use crate::observe::{LightState, Signals};
 use crate::route::Route;

@@ -387,7 +387,8 @@ fn check(state: &State, course: &Course) -> Result<(), SnapshotError> {
     let rules = &tally.rules;
     let distances = [rules.outside_m, rules.astray_m, tally.distance_m];
     require(
-        distances.iter().all(|metres| (0.0..=1e12).contains(metres)) && is_near(&[rules.light_left_m]),
+        distances.iter().all(|metres| (0.0..=1e12).contains(metres))
+            && is_near(&[rules.light_left_m]),
         "tally.rules",
     )?;
     let groups = course.map.light_groups();
@@ -428,7 +429,14 @@ fn check_network(state: &State, course: &Course) -> Result<(), SnapshotError> {
     for walker in &state.walkers {
         require((walker.crosswalk as usize) < crosswalks, "walker.crosswalk")?;
         require(walker.doing <= 2, "walker.doing")?;
-        let place = [walker.along_m, walker.aside_m, walker.target_m, walker.x, walker.y, walker.z];
+        let place = [
+            walker.along_m,
+            walker.aside_m,
+            walker.target_m,
+            walker.x,
+            walker.y,
+            walker.z,
+        ];
         let is_near = place.iter().all(|value| value.abs() <= FARTHEST_M);
         require(is_near && walker.yaw_rad.abs() <= 10.0, "walker.place")?;
         let speeds = [walker.pace_mps, walker.speed_mps];

@@ -492,9 +492,11 @@ fn locate_ego(state: &mut State, course: &Course) {
     ego.z = sample.pose.z;
     ego.heading_error_rad = wrap_angle(car.yaw_rad - sample.pose.yaw_rad);
     // On a network the route may come by again farther on: that isn't progress.
-    let on_route = route.station(map, &at, ego.station_m).filter(|(station_m, _)| {
-        !route.is_planned() || (station_m - ego.station_m).abs() <= LONGEST_JUMP_M
-    });
+    let on_route = route
+        .station(map, &at, ego.station_m)
+        .filter(|(station_m, _)| {
+            !route.is_planned() || (station_m - ego.station_m).abs() <= LONGEST_JUMP_M
+        });
     if let Some((station_m, _)) = on_route {
         ego.station_m = station_m;
     }

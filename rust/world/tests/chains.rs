@@ -26,13 +26,22 @@ fn fold(config: WorldConfig, seeds: std::ops::Range<u64>, decisions: u32) -> Res
             let steer = -0.06 * (ego.lateral_m - wish) - 0.5 * ego.heading_error_rad;
             let pedal = if ego.car.speed_mps < 12.0 { 0.6 } else { -0.1 };
             let outcome = world.step([steer, pedal]);
-            outcome.reward_terms.iter().for_each(|term| take(term.to_bits().into()));
+            outcome
+                .reward_terms
+                .iter()
+                .for_each(|term| take(term.to_bits().into()));
             // Kinds of infractions that came later stand behind the first eleven.
-            outcome.infractions[..11].iter().for_each(|count| take(*count as u64));
+            outcome.infractions[..11]
+                .iter()
+                .for_each(|count| take(*count as u64));
             world.observe(&mut actors, &mut observation);
-            observation.iter().for_each(|value| take(value.to_bits().into()));
+            observation
+                .iter()
+                .for_each(|value| take(value.to_bits().into()));
         }
-        world.info(0.0)[..21].iter().for_each(|value| take(value.to_bits()));
+        world.info(0.0)[..21]
+            .iter()
+            .for_each(|value| take(value.to_bits()));
     }
     Ok(sum)
 }
@@ -52,6 +61,12 @@ fn chains_give_the_episodes_they_always_gave() {
     highway.map.map_variants = 0;
     highway.weather.wetness = [0.0, 90.0];
     highway.weather.fog_density = [0.0, 60.0];
-    let seen = [fold(plain, 0..4, 250).unwrap(), fold(highway, 10..13, 250).unwrap()];
-    assert_eq!(seen, [18_427_919_225_244_458_474, 10_096_627_722_275_677_588]);
+    let seen = [
+        fold(plain, 0..4, 250).unwrap(),
+        fold(highway, 10..13, 250).unwrap(),
+    ];
+    assert_eq!(
+        seen,
+        [18_427_919_225_244_458_474, 10_096_627_722_275_677_588]
+    );
 }

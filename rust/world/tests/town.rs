@@ -2,8 +2,8 @@
 
 use carla_online_roads::{LaneKind, RightOfWay};
 use carla_online_world::{
-    INFRACTIONS, JunctionRule, MapKind, OBSERVATION_DIM, OrientedBox, REWARD_TERMS, RoadOption, Setup,
-    World, WorldConfig,
+    INFRACTIONS, JunctionRule, MapKind, OBSERVATION_DIM, OrientedBox, REWARD_TERMS, RoadOption,
+    Setup, World, WorldConfig,
 };
 use std::sync::Arc;
 
@@ -68,7 +68,12 @@ fn random_actions_on_every_map_give_sound_episodes() {
             let mut world = World::reset(Arc::clone(&setup), seed).unwrap();
             let started = boxes(&world);
             for (number, one) in started.iter().enumerate() {
-                assert!(started[number + 1..].iter().all(|other| !one.overlaps(other)), "{kind:?} {seed}");
+                assert!(
+                    started[number + 1..]
+                        .iter()
+                        .all(|other| !one.overlaps(other)),
+                    "{kind:?} {seed}"
+                );
             }
             assert!(world.state().vehicles.len() >= 4, "{kind:?} {seed}");
             let mut observation = [0.0; OBSERVATION_DIM];
@@ -115,7 +120,10 @@ fn a_restored_town_goes_on_bit_equal_and_another_seed_has_another_route() {
         assert_eq!(again.course().route, world.course().route);
         for _ in 0..60 {
             let action = [0.0, -0.5];
-            assert_eq!(world.step(action).reward_terms, again.step(action).reward_terms);
+            assert_eq!(
+                world.step(action).reward_terms,
+                again.step(action).reward_terms
+            );
             assert_eq!(world.state_hash(), again.state_hash());
         }
     }
@@ -158,18 +166,29 @@ fn traffic_never_runs_a_red_light_and_never_collides() {
                         continue;
                     }
                     moved_m += f64::from(new.speed_mps) * 0.1;
-                    stands[index] = if new.speed_mps < 0.1 { stands[index] + 0.1 } else { 0.0 };
+                    stands[index] = if new.speed_mps < 0.1 {
+                        stands[index] + 0.1
+                    } else {
+                        0.0
+                    };
                     longest_stand_s = longest_stand_s.max(stands[index]);
                     let junction = map.junction_of(new.lane);
                     if junction.is_none() || map.junction_of(old.lane) == junction {
                         continue;
                     }
                     entered += 1;
-                    let line = map.stop_lines(old.lane).iter().find(|line| line.onto == Some(new.lane));
+                    let line = map
+                        .stop_lines(old.lane)
+                        .iter()
+                        .find(|line| line.onto == Some(new.lane));
                     let line = line.expect("a junction is entered from an approach");
                     if line.rule == RightOfWay::Light {
                         let shown = world.clock().shows(&line.light.unwrap());
-                        assert_ne!(shown, carla_online_world::LightState::Red, "{kind:?} {seed}: vehicle {index}");
+                        assert_ne!(
+                            shown,
+                            carla_online_world::LightState::Red,
+                            "{kind:?} {seed}: vehicle {index}"
+                        );
                     }
                 }
                 let now = boxes(&world);
@@ -180,12 +199,27 @@ fn traffic_never_runs_a_red_light_and_never_collides() {
                             if !last.contains(&pair) {
                                 overlaps += 1;
                                 last.push(pair);
-                                eprintln!("{kind:?} seed {} t {:.1}: {one} and {other}", seed - 1, world.time_s());
+                                eprintln!(
+                                    "{kind:?} seed {} t {:.1}: {one} and {other}",
+                                    seed - 1,
+                                    world.time_s()
+                                );
                                 for who in [one, other] {
-                                    let v = state.vehicles.iter().filter(|v| !v.is_gone).nth(who - 1).unwrap();
+                                    let v = state
+                                        .vehicles
+                                        .iter()
+                                        .filter(|v| !v.is_gone)
+                                        .nth(who - 1)
+                                        .unwrap();
                                     eprintln!(
                                         "  lane {} s {:.1} v {:.1} lat {:.1} junction {:?} at {:.1} {:.1}",
-                                        v.lane, v.s_m, v.speed_mps, v.lateral_m, map.junction_of(v.lane), v.x, v.y
+                                        v.lane,
+                                        v.s_m,
+                                        v.speed_mps,
+                                        v.lateral_m,
+                                        map.junction_of(v.lane),
+                                        v.x,
+                                        v.y
                                     );
                                 }
                             }
@@ -194,7 +228,9 @@ fn traffic_never_runs_a_red_light_and_never_collides() {
                 }
             }
         }
-        eprintln!("{kind:?}: {entered} entries, {moved_m:.0} m, longest stand {longest_stand_s:.0} s, {overlaps} overlaps, {seed} episodes");
+        eprintln!(
+            "{kind:?}: {entered} entries, {moved_m:.0} m, longest stand {longest_stand_s:.0} s, {overlaps} overlaps, {seed} episodes"
+        );
         assert_eq!(overlaps, 0);
         // A cycle of four phases takes 60 s; whoever stands much longer than two is stuck.
         assert!(longest_stand_s < 180.0, "{kind:?}: {longest_stand_s} s");
@@ -215,7 +251,9 @@ fn drive_along(world: &mut World) {
         .iter()
         .find(|field| field.name == "ego/curvature_at_0_10_25_45_m")
         .unwrap();
-    let bends: Vec<f32> = (0..4).map(|at| observation[field.start + at] * field.scale).collect();
+    let bends: Vec<f32> = (0..4)
+        .map(|at| observation[field.start + at] * field.scale)
+        .collect();
     let speed = read("ego/speed");
     let mut wanted = read("ego/speed_limit") * 0.8;
     for (bend, at) in bends.iter().zip([0.0, 10.0, 25.0, 45.0]) {
@@ -233,7 +271,11 @@ fn drive_along(world: &mut World) {
     let curve = 0.5 * (bends[0] + bends[1])
         - 2.0 * (read("ego/lateral_in_lane") / look + read("ego/heading_error")) / look;
     let steer = (curve * 2.871).atan() / (70.0_f32.to_radians() * 0.93);
-    let pedal = if wanted < 0.3 { -1.0 } else { 0.5 * (wanted - speed) };
+    let pedal = if wanted < 0.3 {
+        -1.0
+    } else {
+        0.5 * (wanted - speed)
+    };
     world.step([steer, pedal.clamp(-1.0, 0.7)]);
 }
 
@@ -243,7 +285,11 @@ fn routes_turn_as_asked_and_a_careful_driver_finishes_without_infractions() {
     let (mut finished, mut episodes) = (0, 0);
     for kind in [MapKind::TJunction, MapKind::FourWay, MapKind::Grid] {
         let mut own = config(kind);
-        (own.traffic.slow_vehicles, own.traffic.fast_vehicles, own.traffic.walkers) = (0, 0, 0);
+        (
+            own.traffic.slow_vehicles,
+            own.traffic.fast_vehicles,
+            own.traffic.walkers,
+        ) = (0, 0, 0);
         let setup = setup(own);
         for seed in 0..8 {
             let mut world = World::reset(Arc::clone(&setup), seed).unwrap();
@@ -256,9 +302,19 @@ fn routes_turn_as_asked_and_a_careful_driver_finishes_without_infractions() {
             episodes += 1;
             finished += u32::from(world.state().ending.finished);
             let counts = world.state().tally.counts;
-            let named: Vec<_> = INFRACTIONS.iter().zip(counts).filter(|(_, count)| *count > 0).collect();
+            let named: Vec<_> = INFRACTIONS
+                .iter()
+                .zip(counts)
+                .filter(|(_, count)| *count > 0)
+                .collect();
             let state = world.state();
-            eprintln!("{kind:?} {seed}: {:?} at {:.0} of {:.0} m, {:.0} s {named:?}", state.ending, state.ego.station_m, world.course().route.length_m(), world.time_s());
+            eprintln!(
+                "{kind:?} {seed}: {:?} at {:.0} of {:.0} m, {:.0} s {named:?}",
+                state.ending,
+                state.ego.station_m,
+                world.course().route.length_m(),
+                world.time_s()
+            );
             assert_eq!(counts[6], 0, "{kind:?} {seed}: red light");
         }
     }
@@ -270,9 +326,16 @@ fn routes_turn_as_asked_and_a_careful_driver_finishes_without_infractions() {
 #[test]
 fn running_a_red_light_is_noticed_and_charged() {
     let mut own = config(MapKind::FourWay);
-    (own.traffic.slow_vehicles, own.traffic.fast_vehicles, own.traffic.walkers) = (0, 0, 0);
+    (
+        own.traffic.slow_vehicles,
+        own.traffic.fast_vehicles,
+        own.traffic.walkers,
+    ) = (0, 0, 0);
     let setup = setup(own);
-    let term = REWARD_TERMS.iter().position(|name| *name == "red_light").unwrap();
+    let term = REWARD_TERMS
+        .iter()
+        .position(|name| *name == "red_light")
+        .unwrap();
     let (mut ran, mut green) = (0, 0);
     for seed in 0..30 {
         let mut world = World::reset(Arc::clone(&setup), seed).unwrap();
@@ -289,7 +352,8 @@ fn running_a_red_light_is_noticed_and_charged() {
             if map.junction_of(before.lane).is_none() && map.junction_of(now.lane).is_some() {
                 let line = &map.stop_lines(before.lane)[0];
                 // The centre passes the edge; the rear follows within half a second.
-                passed_red = world.clock().shows(&line.light.unwrap()) == carla_online_world::LightState::Red;
+                passed_red = world.clock().shows(&line.light.unwrap())
+                    == carla_online_world::LightState::Red;
                 green += u32::from(!passed_red);
             }
         }

@@ -192,9 +192,7 @@ class Cast:
         forward = self.ego.get_transform().get_forward_vector()
         self.ego.set_target_velocity(carla.Vector3D(start.speed_mps * forward.x, start.speed_mps * forward.y, 0.0))
 
-    def act(
-        self, scripted: list[Scripted], walkers: list[Pedestrian], control: tuple[float, float] | None
-    ) -> bool:
+    def act(self, scripted: list[Scripted], walkers: list[Pedestrian], control: tuple[float, float] | None) -> bool:
         """Puts everybody where they are now, and gives the ego a new action (steer, signed pedal) if there is one.
 
         Returns:

@@ -141,9 +141,7 @@ class CarlaDrive:
             self._cast = cast = Cast(connection)
             self._watcher = Watcher(connection)
             scripted = self._scripted()
-            cast.enter(
-                start, scripted, self._walkers(), self._config.ego_blueprint, with_physics=self._by_manager
-            )
+            cast.enter(start, scripted, self._walkers(), self._config.ego_blueprint, with_physics=self._by_manager)
             if draws[_FRICTION] < 1.0:
                 cast.wet(float(draws[_FRICTION]))
             if self._by_manager:

@@ -188,13 +188,30 @@ impl MapConfig {
         check.range("map.length_m", self.length_m, 50.0, 5000.0);
         // The inside of a bend must stay wider than a turning circle.
         let tightest = 20.0 + f64::from(self.lanes) * self.lane_width_m;
-        check.range("map.curve_radius_m", self.curve_radius_m, tightest, 10_000.0);
-        check.holds("map.xodr", self.xodr.is_empty(), "belongs to the kind xodr; leave it out, or set map.kind");
+        check.range(
+            "map.curve_radius_m",
+            self.curve_radius_m,
+            tightest,
+            10_000.0,
+        );
+        check.holds(
+            "map.xodr",
+            self.xodr.is_empty(),
+            "belongs to the kind xodr; leave it out, or set map.kind",
+        );
     }
 
     fn check_network(&self, check: &mut Check) {
-        let has_junctions = matches!(self.kind, MapKind::TJunction | MapKind::FourWay | MapKind::Grid);
-        check.count("map.lanes", u32::from(self.lanes), 1, if has_junctions { 3 } else { 6 });
+        let has_junctions = matches!(
+            self.kind,
+            MapKind::TJunction | MapKind::FourWay | MapKind::Grid
+        );
+        check.count(
+            "map.lanes",
+            u32::from(self.lanes),
+            1,
+            if has_junctions { 3 } else { 6 },
+        );
         check.range("map.length_m", self.length_m, 20.0, 20_000.0);
         check.count("map.columns", u32::from(self.columns), 1, 20);
         check.count("map.rows", u32::from(self.rows), 1, 20);
@@ -206,7 +223,9 @@ impl MapConfig {
         };
         check.holds("map.xodr", self.xodr.is_empty() != is_file, rule);
         // Streets and junctions must fit between two blocks: the road layer knows its own limits.
-        if let Some(spec) = self.spec(0, self.arm_m[0]).filter(|_| !check.has_problems())
+        if let Some(spec) = self
+            .spec(0, self.arm_m[0])
+            .filter(|_| !check.has_problems())
             && let Err(reason) = spec.to_xodr()
         {
             check.holds("map", false, &format!("can't be written: {reason}"));

@@ -102,7 +102,12 @@ impl WorldConfig {
 
     fn check_traffic(&self, check: &mut Check) {
         let traffic = &self.traffic;
-        check.range("traffic.walker_speed_mps", traffic.walker_speed_mps, 0.3, 4.0);
+        check.range(
+            "traffic.walker_speed_mps",
+            traffic.walker_speed_mps,
+            0.3,
+            4.0,
+        );
         check.value("traffic.walker_pause_s", traffic.walker_pause_s, 1.0, 1e4);
         check.range("traffic.slow_speed_mps", traffic.slow_speed_mps, 0.5, 60.0);
         check.range("traffic.fast_speed_mps", traffic.fast_speed_mps, 0.5, 60.0);

@@ -5,12 +5,12 @@
 
 use carla_online_roads::{LaneIndex, RoadMap};
 
+use super::Network;
 use super::junction::{Approach, Court};
 use super::pace::eased_mps;
 use super::users::{MOST_USERS, User, Users};
 use super::walkers::{self, Walker};
 use super::way::{NOWHERE, Way};
-use super::Network;
 use crate::lights::Clock;
 use crate::observe::LightState;
 use crate::rng::{Purpose, Stream};
@@ -70,7 +70,8 @@ pub fn advance(
     court.decide(users, ways);
     for (who, vehicle) in vehicles.iter_mut().enumerate() {
         if !vehicle.is_gone {
-            vehicle.acceleration_mps2 = step.acceleration(users, who, vehicle, &approaches[who], walkers);
+            vehicle.acceleration_mps2 =
+                step.acceleration(users, who, vehicle, &approaches[who], walkers);
             plan(vehicle, who, step.tuning, step.seed, step.now_s);
         }
     }
@@ -123,7 +124,11 @@ impl Step<'_> {
                 distance_m > -BEFORE_LINE_M
                     && speed_mps * speed_mps <= 2.0 * hardest_mps2 * distance_m.max(0.1)
             };
-            for line in map.stop_lines(lane).iter().filter(|line| line.onto.is_none()) {
+            for line in map
+                .stop_lines(lane)
+                .iter()
+                .filter(|line| line.onto.is_none())
+            {
                 let is_closed = line
                     .light
                     .is_some_and(|light| self.clock.shows(&light) != LightState::Green);
@@ -133,8 +138,11 @@ impl Step<'_> {
             }
             for crossing in map.crossings(lane) {
                 let before_m = front_m + crossing.from_m - 1.0;
-                let is_taken =
-                    || walkers.iter().any(|walker| walker.is_crossing(crossing.crosswalk));
+                let is_taken = || {
+                    walkers
+                        .iter()
+                        .any(|walker| walker.is_crossing(crossing.crosswalk))
+                };
                 if can_stop(before_m, CROSSWALK_MPS2) && is_taken() {
                     stop(before_m);
                 }

@@ -193,7 +193,9 @@ impl Court<'_> {
     }
 
     fn is_green(&self, approach: &Approach) -> bool {
-        let light = approach.light.filter(|_| approach.rule == RightOfWay::Light);
+        let light = approach
+            .light
+            .filter(|_| approach.rule == RightOfWay::Light);
         light.is_none_or(|light| self.clock.shows(&light) == LightState::Green)
     }
 
@@ -272,9 +274,10 @@ impl Court<'_> {
         if !theirs.is_inside && other.way.granted != junction && !is_coming {
             return false;
         }
-        other.path(map).filter(|(lane, _)| in_it(*lane)).any(|(lane, from_m)| {
-            self.meets(user, junction, lane, -from_m - other.half_m.0)
-        })
+        other
+            .path(map)
+            .filter(|(lane, _)| in_it(*lane))
+            .any(|(lane, from_m)| self.meets(user, junction, lane, -from_m - other.half_m.0))
     }
 
     /// Whether a rear at a place of a junction lane has still to clear a stretch shared with the user's way.

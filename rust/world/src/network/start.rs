@@ -48,7 +48,9 @@ pub fn draw(
     let points = route_points(course);
     let spread_m = traffic.spread_m as f32;
     let is_near = |x: f32, y: f32| {
-        let mut squared = points.iter().map(|[px, py]| (px - x).powi(2) + (py - y).powi(2));
+        let mut squared = points
+            .iter()
+            .map(|[px, py]| (px - x).powi(2) + (py - y).powi(2));
         squared.any(|squared| squared <= spread_m * spread_m)
     };
     let clearance_m = SPAWN_CLEARANCE_M as f32;
@@ -70,7 +72,11 @@ pub fn draw(
             break;
         }
         let place = places.swap_remove(chosen);
-        let speeds = if number < slow { traffic.slow_speed_mps } else { traffic.fast_speed_mps };
+        let speeds = if number < slow {
+            traffic.slow_speed_mps
+        } else {
+            traffic.fast_speed_mps
+        };
         let desired_mps = stream.between(speeds) as f32;
         let model = stream.below(VEHICLE_MODELS.len() as u32) as u8;
         let mut vehicle = Vehicle::new(place.lane, place.s_m, desired_mps, model);
@@ -155,7 +161,14 @@ fn walkers(
             let chosen = stream.below(near.len() as u32) as usize;
             let crosswalk = *near.get(chosen)?;
             let (speeds, pause_s) = (traffic.walker_speed_mps, traffic.walker_pause_s);
-            Some(Walker::start(&network.map, crosswalk, speeds, pause_s, seed, index))
+            Some(Walker::start(
+                &network.map,
+                crosswalk,
+                speeds,
+                pause_s,
+                seed,
+                index,
+            ))
         })
         .collect()
 }

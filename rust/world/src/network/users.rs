@@ -151,8 +151,7 @@ impl Users {
         for who in 0..users.count {
             users.mark(map, who);
         }
-        users.marks[..users.marked]
-            .sort_unstable_by(|a, b| (a.lane, a.who).cmp(&(b.lane, b.who)));
+        users.marks[..users.marked].sort_unstable_by(|a, b| (a.lane, a.who).cmp(&(b.lane, b.who)));
         users.marks[..users.marked]
             .sort_by(|a, b| a.lane.cmp(&b.lane).then(a.s_m.total_cmp(&b.s_m)));
         users
@@ -211,8 +210,8 @@ impl Users {
 
     /// Puts a user who has just come onto a lane in its place there.
     pub fn enter(&mut self, who: usize, lane: LaneIndex, s_m: f32) {
-        let at = self.marks[..self.marked]
-            .partition_point(|mark| (mark.lane, mark.s_m) < (lane, s_m));
+        let at =
+            self.marks[..self.marked].partition_point(|mark| (mark.lane, mark.s_m) < (lane, s_m));
         let before = self.marked;
         self.push(lane, s_m, who);
         if self.marked > before {
@@ -231,7 +230,11 @@ impl Users {
 
     /// The nearest before and behind a place on a lane, others than `who`: number and place.
     pub fn around(&self, who: usize, lane: LaneIndex, s_m: f32) -> [Option<(usize, f32)>; 2] {
-        let others = || self.on(lane).iter().filter(|mark| usize::from(mark.who) != who);
+        let others = || {
+            self.on(lane)
+                .iter()
+                .filter(|mark| usize::from(mark.who) != who)
+        };
         let told = |mark: &Mark| (usize::from(mark.who), mark.s_m);
         [
             others().find(|mark| mark.s_m > s_m).map(told),
@@ -252,7 +255,11 @@ impl Users {
             if from_m > LOOK_AHEAD_M {
                 break;
             }
-            let least_m = if step == 0 { own.s_m } else { f32::NEG_INFINITY };
+            let least_m = if step == 0 {
+                own.s_m
+            } else {
+                f32::NEG_INFINITY
+            };
             let direct = self
                 .on(lane)
                 .iter()

@@ -67,7 +67,14 @@ pub struct Walker {
 
 impl Walker {
     /// Somebody at a crosswalk, where the episode's seed has put them.
-    pub fn start(map: &RoadMap, crosswalk: u32, speed_mps: [f64; 2], pause_s: f64, seed: u64, index: usize) -> Self {
+    pub fn start(
+        map: &RoadMap,
+        crosswalk: u32,
+        speed_mps: [f64; 2],
+        pause_s: f64,
+        seed: u64,
+        index: usize,
+    ) -> Self {
         let mut stream = Stream::new(seed, Purpose::Walker, index as u64, 0);
         let is_far = stream.below(2) == 1;
         let mut walker = Self {
@@ -112,7 +119,10 @@ impl Walker {
         self.x = line.start[0] + self.along_m * dx - self.aside_m * dy;
         self.y = line.start[1] + self.along_m * dy + self.aside_m * dx;
         self.z = line.start[2];
-        let (vx, vy) = (along_mps * dx - aside_mps * dy, along_mps * dy + aside_mps * dx);
+        let (vx, vy) = (
+            along_mps * dx - aside_mps * dy,
+            along_mps * dy + aside_mps * dx,
+        );
         self.speed_mps = (vx * vx + vy * vy).sqrt();
         if self.speed_mps > 0.0 {
             self.yaw_rad = libm::atan2f(vy, vx);

@@ -159,7 +159,12 @@ fn enter(
         });
         if let Some(distance_m) = distance_m {
             let reach_m = actor.half_extents_m.0 + view.ego.half_extents_m.0;
-            meet(lane_found, distance_m, reach_m, speed_mps - view.ego.speed_mps);
+            meet(
+                lane_found,
+                distance_m,
+                reach_m,
+                speed_mps - view.ego.speed_mps,
+            );
         }
     }
 }
