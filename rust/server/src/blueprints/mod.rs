@@ -205,7 +205,7 @@ impl Blueprints {
         let (bounds, body, tags): (Bounds, Body, &'static [u8]) = match &blueprint.product {
             Product::Vehicle(model) => {
                 let is_sticky = description.attribute("sticky_control") != Some("false");
-                let [_, width, height] = model.half_m.map(|half| 2.0 * half);
+                let [width, height] = model.chassis_m();
                 let vehicle = Vehicle::new(model.physics(), width, height, is_sticky);
                 (
                     model.bounds(),

@@ -249,6 +249,14 @@ impl Model {
         }
     }
 
+    /// Width and height that the air meets, metres. The MKZ's are CARLA's own, a little more than its box.
+    pub fn chassis_m(&self) -> [f32; 2] {
+        match self.id {
+            "vehicle.lincoln.mkz_2017" | "vehicle.lincoln.mkz_2020" => [2.13, 1.51],
+            _ => [2.0 * self.half_m[1], 2.0 * self.half_m[2]],
+        }
+    }
+
     /// CARLA's semantic tags.
     pub fn tags(&self) -> &'static [u8] {
         match self.base {

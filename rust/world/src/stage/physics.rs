@@ -101,8 +101,8 @@ const BRAKE_GAIN: f32 = 11.0 / (4.0 * 800.0 / (0.355 * 1696.0));
 const DRY_FRICTION: f32 = 3.5;
 
 impl Drive {
-    /// `area_m2` is the vehicle's cross-section.
-    pub fn new(physics: &VehiclePhysics, area_m2: f32) -> Self {
+    /// `width_m` and `height_m` give the cross-section that the air meets.
+    pub fn new(physics: &VehiclePhysics, [width_m, height_m]: [f32; 2]) -> Self {
         let wheels = &physics.wheels;
         let count = wheels.len().max(1) as f32;
         let mean = |read: fn(&Wheel) -> f32| wheels.iter().map(read).sum::<f32>() / count;
@@ -136,7 +136,7 @@ impl Drive {
                 .min(1.5),
             wheelbase_m: (along(1.0) + along(-1.0)).max(0.3),
             wheel_radius_m,
-            drag_n_per_mps2: 0.5 * 1.225 * physics.drag_coefficient.max(0.0) * area_m2,
+            drag_n_per_mps2: 0.5 * 1.225 * physics.drag_coefficient.max(0.0) * width_m * height_m,
             rolling_n_per_mps: wheels
                 .iter()
                 .map(|wheel| wheel.damping_rate.max(0.0))

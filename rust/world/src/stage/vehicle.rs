@@ -79,7 +79,8 @@ pub struct Vehicle {
     pub volume_friction: Option<f32>,
     pub(super) physics: VehiclePhysics,
     pub(super) drive: Drive,
-    area_m2: f32,
+    /// Width and height, metres.
+    chassis_m: [f32; 2],
     pub(super) throttle: f32,
     pub(super) brake: f32,
     written: Written,
@@ -146,7 +147,7 @@ pub(super) struct Motion {
 impl Vehicle {
     /// A vehicle at rest. `width_m` and `height_m` give the cross-section that the air meets.
     pub fn new(physics: VehiclePhysics, width_m: f32, height_m: f32, is_sticky: bool) -> Self {
-        let area_m2 = width_m * height_m;
+        let chassis_m = [width_m, height_m];
         Self {
             control: VehicleControl::default(),
             is_sticky,
@@ -157,9 +158,9 @@ impl Vehicle {
             traffic_light: None,
             speed_limit_kmh: 30.0,
             volume_friction: None,
-            drive: Drive::new(&physics, area_m2),
+            drive: Drive::new(&physics, chassis_m),
             physics,
-            area_m2,
+            chassis_m,
             throttle: 0.0,
             brake: 0.0,
             written: Written::default(),
@@ -190,7 +191,7 @@ impl Vehicle {
         physics
             .wheels
             .extend_from_slice(&self.physics.wheels[known..]);
-        self.drive = Drive::new(&physics, self.area_m2);
+        self.drive = Drive::new(&physics, self.chassis_m);
         self.physics = physics;
     }
 
