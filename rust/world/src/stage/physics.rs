@@ -96,8 +96,11 @@ pub(super) struct Drive {
     pub rolling_n_per_mps: f32,
 }
 
-/// Full braking was 11 m/s2 in recordings of a car whose brake torque alone explains 5.31.
-const BRAKE_GAIN: f32 = 11.0 / (4.0 * 800.0 / (0.355 * 1696.0));
+/// Full braking was 11 m/s2 in recordings of a car whose brake torque alone explains 5.31: torque of all brakes (Nm),
+/// radius of the wheels (m) times mass (kg).
+const RECORDED_BRAKE_MPS2: f32 = 11.0;
+const RECORDED_TORQUE: f32 = 4.0 * 800.0;
+const RECORDED_RADIUS_M_KG: f32 = 0.355 * 1696.0;
 const DRY_FRICTION: f32 = 3.5;
 
 impl Drive {
@@ -109,7 +112,9 @@ impl Drive {
         let most = |read: fn(&Wheel) -> f32| wheels.iter().map(read).fold(0.0_f32, f32::max);
         let mass_kg = physics.mass_kg.max(1.0);
         let wheel_radius_m = mean(|wheel| wheel.radius_m).max(0.05);
-        let braked = |torque: f32| BRAKE_GAIN * torque / (wheel_radius_m * mass_kg);
+        // Shares first: they are exactly 1 for the recorded car.
+        let light = RECORDED_RADIUS_M_KG / (wheel_radius_m * mass_kg);
+        let braked = |torque: f32| RECORDED_BRAKE_MPS2 * (torque / RECORDED_TORQUE) * light;
         let along = |sign: f32| {
             wheels
                 .iter()

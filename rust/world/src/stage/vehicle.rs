@@ -375,9 +375,10 @@ impl Vehicle {
 
         let mut speed = forward + push * share * pace.dt_s;
         let is_turned_round = speed * rolling < 0.0;
-        // Brakes stop; only the engine reverses a motion.
+        // Brakes stop; only an engine that drives the other way, and harder than they hold, reverses a motion.
         let is_coasting = self.control.throttle == 0.0;
-        let has_stopped = is_turned_round && (is_coasting || driven * rolling >= 0.0);
+        let is_held = rolling == self.direction() || braked >= driven.abs();
+        let has_stopped = is_turned_round && (is_coasting || is_held);
         if has_stopped || is_coasting && speed.abs() < STANDSTILL_MPS {
             speed = 0.0;
         }

@@ -28,7 +28,8 @@ fn speed(motion: &Motion) -> f32 {
     motion.vx * libm::cosf(motion.yaw_rad) + motion.vy * libm::sinf(motion.yaw_rad)
 }
 
-/// Oracle: the world's own car, whose constants are the same numbers.
+/// Oracle: the world's own car, whose constants are the same numbers. To the bit: what differs by a rounding at each step
+/// is a car's width off after a kilometre.
 #[test]
 fn driving_forward_is_the_worlds_dynamics() {
     let (mut vehicle, mut motion) = parked();
@@ -39,7 +40,8 @@ fn driving_forward_is_the_worlds_dynamics() {
     let mut car = CarState::moving(0.0, 0.0, 0.4, 0.0);
     for step in 0..600_u32 {
         let phase = step as f32 * 0.05;
-        let pedal = libm::sinf(0.5 * phase) + 0.3;
+        // Every few seconds it brakes down to a standstill, with and without a trace of throttle.
+        let pedal = libm::sinf(0.5 * phase) + 0.2;
         let command = Command::from_action([0.3 * libm::sinf(1.3 * phase), pedal]);
         vehicle.control = VehicleControl {
             throttle: command.throttle,
@@ -49,11 +51,16 @@ fn driving_forward_is_the_worlds_dynamics() {
         };
         vehicle.advance(&mut motion, 1.0, &pace);
         model.advance(&mut car, command, 1.0);
-        let off = (motion.x - car.x)
-            .abs()
-            .max((motion.y - car.y).abs())
-            .max((speed(&motion) - car.speed_mps).abs());
-        assert!(off < 1e-3, "step {step}: {motion:?} {car:?}");
+        let (vx, vy) = car.velocity_mps();
+        let driven = Motion {
+            x: car.x,
+            y: car.y,
+            yaw_rad: car.yaw_rad,
+            vx,
+            vy,
+            yaw_rate_radps: car.yaw_rate_radps,
+        };
+        assert_eq!(motion, driven, "step {step}");
     }
     assert!(car.x.hypot(car.y) > 50.0);
 }
