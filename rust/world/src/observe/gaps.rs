@@ -158,7 +158,7 @@ fn enter(
                 .or_else(|| second.as_ref().and_then(|place| chain.distance_m(place)))
         });
         if let Some(distance_m) = distance_m {
-            let reach_m = actor.half_extents_m.0 + view.ego.half_extents_m.0;
+            let reach_m = (actor.half_extents_m.0, view.ego.half_extents_m.0);
             meet(
                 lane_found,
                 distance_m,
@@ -169,8 +169,8 @@ fn enter(
     }
 }
 
-fn meet(found: &mut [Nearest; 2], distance_m: f32, reach_m: f32, relative_mps: f32) {
-    let gap_m = distance_m.abs() - reach_m;
+fn meet(found: &mut [Nearest; 2], distance_m: f32, reach_m: (f32, f32), relative_mps: f32) {
+    let gap_m = distance_m.abs() - reach_m.0 - reach_m.1;
     let nearest = &mut found[usize::from(distance_m < 0.0)];
     if gap_m < nearest.gap_m {
         *nearest = Nearest {
@@ -214,7 +214,7 @@ fn enter_in_junction(
             let (lane_sin, lane_cos) = libm::sincosf(sample.pose.yaw_rad);
             let (vx, vy) = actor.velocity_mps;
             let speed_mps = vx * lane_cos + vy * lane_sin;
-            let reach_m = along_m + view.ego.half_extents_m.0;
+            let reach_m = (along_m, view.ego.half_extents_m.0);
             meet(
                 lane_found,
                 from_m + at.s_m,
