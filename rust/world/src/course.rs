@@ -65,7 +65,7 @@ impl Course {
             lanes: Vec::new(),
             reference: first.lane,
             start_station_m: 0.0,
-            reference_time_s: network::reference_time_s(&ground.map, &route),
+            reference_time_s: network::reference_time_s(&ground.map, &route, map.lights_s),
             route,
             network: Some((Arc::clone(ground), seed)),
             raster: Arc::clone(&ground.raster),

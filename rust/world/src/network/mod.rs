@@ -6,13 +6,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use carla_online_roads::{LaneIndex, LaneKind, RoadMap, SpawnPoint};
+use carla_online_roads::{LaneIndex, LaneKind, RightOfWay, RoadMap, SpawnPoint, StopLine};
 
 use crate::config::{MapConfig, MapKind, SPAWN_CELL_M};
 use crate::error::Error;
 use crate::raster::RasterMap;
 use crate::rng::{Purpose, Stream};
 use crate::route::Route;
+use crate::signals::governing;
 
 pub mod drive;
 pub mod junction;
@@ -26,6 +27,9 @@ pub use pace::Pace;
 pub use trip::draw_route;
 pub use walkers::Walker;
 pub use way::{AHEAD, NOWHERE, Way};
+
+/// Slowing down for a stop sign, standing and driving off, seconds more than driving by.
+const AT_STOP_SIGN_S: f64 = 5.0;
 
 /// A stretch of a lane that a crosswalk cuts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -135,13 +139,36 @@ fn is_entry(map: &RoadMap, lane: LaneIndex) -> bool {
         && here.length_m > 2.0 * SPAWN_CELL_M as f32
 }
 
-/// Reference time of a planned route: each stretch at its limit, and a quarter more.
-pub fn reference_time_s(map: &RoadMap, route: &Route) -> f64 {
-    let pieces = route.segments().iter().map(|piece| {
+/// Reference time of a planned route: each stretch at its limit, and a quarter more; and at each junction what the
+/// law makes one wait there on average, lights that go from green to green in `lights_s` (green, yellow, red for all).
+pub fn reference_time_s(map: &RoadMap, route: &Route, lights_s: [f64; 3]) -> f64 {
+    let pieces = route.segments();
+    let driven = pieces.iter().map(|piece| {
         let length_m = f64::from((piece.to_s_m - piece.from_s_m).max(0.0));
         let middle_m = 0.5 * (piece.from_s_m + piece.to_s_m);
         let limit_mps = map.speed_limit_mps(piece.lane, middle_m).max(0.5);
         crate::score::reference_time_s(length_m, f64::from(limit_mps))
     });
-    pieces.sum()
+    let waited = pieces.windows(2).map(|pair| {
+        let (from, onto) = (pair[0].lane, pair[1].lane);
+        let junction = map.junction_of(onto);
+        if junction.is_none() || map.junction_of(from) == junction {
+            return 0.0;
+        }
+        governing(map, from, Some(onto)).map_or(0.0, |line| mean_wait_s(map, line, lights_s))
+    });
+    driven.sum::<f64>() + waited.sum::<f64>()
+}
+
+/// Mean wait of somebody who comes at a random moment and finds nobody in the way, seconds.
+fn mean_wait_s(map: &RoadMap, line: &StopLine, [green_s, yellow_s, red_s]: [f64; 3]) -> f64 {
+    match (line.rule, line.light) {
+        (RightOfWay::Light, Some(light)) => {
+            let phases = map.light_groups()[light.group as usize].phases.len().max(1) as f64;
+            let cycle_s = phases * (green_s + yellow_s + red_s);
+            (cycle_s - green_s).powi(2) / (2.0 * cycle_s)
+        }
+        (RightOfWay::Stop, _) => AT_STOP_SIGN_S,
+        _ => 0.0,
+    }
 }
