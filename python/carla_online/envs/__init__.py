@@ -67,6 +67,9 @@ _PRESET_IDS: Final[dict[str, dict[str, str]]] = {
     "Curve-v0": {"map": "curve"},
     "TwoLane-v0": {"map": "two_lane"},
     "Highway-v0": {"map": "highway"},
+    "TJunction-v0": {"map": "t_junction", "traffic": "urban"},
+    "FourWay-v0": {"map": "four_way", "traffic": "urban"},
+    "Town-v0": {"map": "town", "traffic": "urban"},
 }
 
 __all__ = [
@@ -115,7 +118,7 @@ def register_envs() -> None:
     """Registers the environments with Gymnasium, once; later calls do nothing.
 
     `CarlaOnline/World-v0` takes every argument of `WorldEnv` (`gymnasium.make`) and `WorldVectorEnv`
-    (`gymnasium.make_vec`); `Straight-v0`, `Curve-v0`, `TwoLane-v0` and `Highway-v0` are the map presets.
+    (`gymnasium.make_vec`); the others, such as `Straight-v0` and `Town-v0`, are the map presets.
     `CarlaOnline/Carla-v0` takes those of `CarlaEnv` and `CarlaVectorEnv`.
     """
     from gymnasium.envs.registration import register, registry
