@@ -11,12 +11,13 @@ import gymnasium as gym
 import numpy as np
 import psutil
 import pytest
-from carla_parity import compare
+from carla_parity import compare, drive
 
 from carla_online.envs import capabilities, make_vector_env
 from carla_online.envs.carla import CarlaEnv, CarlaEnvConfig, CarlaVectorEnv
 from carla_online.envs.world import WorldEnv
 from carla_online.errors import ConfigError, SimulatorError, SimulatorTimeout
+from carla_online.policies import scripted_baseline
 from carla_online.server import Server, ServerConfig
 
 FORWARD = np.float32([0.0, 0.3])
@@ -48,10 +49,29 @@ class TestParity:
             assert seen.infractions[0] == seen.infractions[1], seen
         there.close()
 
+    @pytest.mark.parametrize("map_name", ["four_way", "town"])
+    def test_lights_walkers_and_traffic_of_a_street_network_are_the_same(self, server: Server, map_name: str) -> None:
+        settings = {"map": map_name, "traffic": {"preset": "urban", "walkers": 8}}
+        baseline = scripted_baseline()
+        there = CarlaEnv(server=address(server), **settings)
+        for seed in (1, 2):
+            seen = compare(WorldEnv(**settings), there, seed, 300, lambda obs: baseline(obs[None])[0])
+            assert seen.steps > 50
+            assert seen.observation < 1e-4, seen
+            assert seen.reward < 1e-4, seen
+            assert seen.ends[0] == seen.ends[1], seen
+            assert seen.infractions[0] == seen.infractions[1], seen
+        world = carla.Client("127.0.0.1", server.port).get_world()
+        lights = world.get_actors().filter("traffic.traffic_light")
+        assert lights and all(light.is_frozen() for light in lights), "the server's own time goes on"
+        there.close()
+        world.tick()
+        assert not any(light.is_frozen() for light in lights)
+
     def test_a_wet_road_slides_alike(self, server: Server) -> None:
         settings = {"traffic": "none", "weather": {"preset": "rain", "precipitation_deposits": [80.0, 100.0]}}
         there = CarlaEnv(server=address(server), **settings)
-        seen = compare(WorldEnv(**settings), there, 5, 60, speed_mps=40.0)
+        seen = compare(WorldEnv(**settings), there, 5, 60, lambda obs: drive(obs, 40.0))
         assert seen.observation < 1e-4, seen
         assert CarlaEnvConfig.model_validate(settings).slice_names[0] == "carla/straight/none/dry"
         there.close()

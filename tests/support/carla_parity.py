@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,9 @@ class Difference:
     infractions: list[list[int]]
 
 
-def compare(world: WorldEnv, server: CarlaEnv, seed: int, most_steps: int, speed_mps: float = 9.0) -> Difference:
+def compare(
+    world: WorldEnv, server: CarlaEnv, seed: int, most_steps: int, driver: Callable[[np.ndarray], np.ndarray] = drive
+) -> Difference:
     """Drives both with the actions that the driver takes in the world."""
     mine, told = world.reset(options={"episode_seed": seed})
     theirs, told_there = server.reset(options={"episode_seed": seed})
@@ -54,7 +57,7 @@ def compare(world: WorldEnv, server: CarlaEnv, seed: int, most_steps: int, speed
         gaps = np.abs(mine - theirs)
         if gaps.max() > worst:
             worst, worst_name = float(gaps.max()), f"{name_of(int(gaps.argmax()))} at step {step}"
-        action = drive(mine, speed_mps)
+        action = driver(mine)
         mine, reward, *ends, told = world.step(action)
         theirs, reward_there, *ends_there, told_there = server.step(action)
         assert told_there["sim_failure"] == ""

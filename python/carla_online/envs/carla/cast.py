@@ -19,8 +19,10 @@ SCRIPTED_BLUEPRINTS: Final = (
 
 _SPAWN_LIFT_M: Final = 0.2
 """A spawn on the very ground counts as a collision with it; whoever is put this much higher falls for a moment."""
-_WALKER_LIFT_M: Final = 1.1
+_WALKER_LIFT_M: Final = 0.93
 """The place of somebody on foot is the middle of the body."""
+_HANG_M: Final = 30.0
+_HANG_APART_M: Final = 4.0
 _FEWEST_SETTLING_STEPS: Final = 3
 _MOST_SETTLING_STEPS: Final = 60
 _SETTLED_MPS: Final = 0.02
@@ -106,14 +108,22 @@ class Cast:
         carla, connection = self._carla, self._connection
         present = [index for index, vehicle in enumerate(scripted) if not vehicle.is_gone]
         spawns = [self._spawn(ego_blueprint, "hero", start)]
-        spawns += [self._spawn_scripted(scripted[index], with_physics=with_physics) for index in present]
-        spawns += [self._spawn_walker(index, walker) for index, walker in enumerate(walkers)]
+        if with_physics:
+            spawns += [self._spawn(_blueprint_of(scripted[index]), "traffic", scripted[index]) for index in present]
+        else:
+            spawns += [self._hang_up(_blueprint_of(scripted[index]), scripted[index], index) for index in present]
+        looks = self._walker_looks() if walkers else [""]
+        for index, walker in enumerate(walkers):
+            spawns.append(self._hang_up(looks[index % len(looks)], walker, len(scripted) + index))
         ids = self._run(spawns)
         self._owned += ids
         self.scripted_ids = [0] * len(scripted)
         for index, actor_id in zip(present, ids[1:], strict=False):
             self.scripted_ids[index] = actor_id
         self.walker_ids = ids[1 + len(present) :]
+        self._walker_lift_m = [_WALKER_LIFT_M] * len(walkers)
+        if not with_physics:
+            connection.client.apply_batch(self._moves(scripted, walkers))
         connection.tick()  # the client knows an actor only from the state of the next frame on
         self.ego = connection.world.get_actor(ids[0])
         if self.ego is None:
@@ -207,14 +217,10 @@ class Cast:
                 batch.append(commands.DestroyActor(actor_id))
                 self._owned.remove(actor_id)
                 self.scripted_ids[index] = 0
-            elif actor_id:
-                batch.append(commands.ApplyTransform(actor_id, self._transform(vehicle, 0.0)))
-            elif not vehicle.is_gone and self.scripted_ids:
-                (self.scripted_ids[index],) = self._run([self._spawn_scripted(vehicle, with_physics=False)])
+            elif not actor_id and not vehicle.is_gone:
+                (self.scripted_ids[index],) = self._run([self._hang_up(_blueprint_of(vehicle), vehicle, index)])
                 self._owned.append(self.scripted_ids[index])
-                batch.append(commands.ApplyTransform(self.scripted_ids[index], self._transform(vehicle, 0.0)))
-        for actor_id, walker, lift_m in zip(self.walker_ids, walkers, self._walker_lift_m, strict=True):
-            batch.append(commands.ApplyTransform(actor_id, self._transform(walker, lift_m)))
+        batch += self._moves(scripted, walkers)
         if control is not None:
             steer, pedal = control
             driver = self._carla.VehicleControl(throttle=max(pedal, 0.0), steer=steer, brake=max(-pedal, 0.0))
@@ -250,19 +256,31 @@ class Cast:
         blueprint.set_attribute("role_name", role)
         return self._carla.command.SpawnActor(blueprint, self._transform(at, lift_m))
 
-    def _spawn_scripted(self, vehicle: Scripted, *, with_physics: bool) -> Any:
-        blueprint_id = SCRIPTED_BLUEPRINTS[vehicle.model % len(SCRIPTED_BLUEPRINTS)]
-        return self._without_physics(self._spawn(blueprint_id, "traffic", vehicle), unless=with_physics)
-
-    def _spawn_walker(self, index: int, walker: Pedestrian) -> Any:
+    def _walker_looks(self) -> list[str]:
         looks = sorted(str(blueprint.id) for blueprint in self._library.filter("walker.pedestrian.*"))
         if not looks:
             raise ConfigError(f"{self._connection.address} has no blueprint for somebody on foot.")
-        return self._without_physics(self._spawn(looks[index % len(looks)], "traffic", walker, _WALKER_LIFT_M))
+        return looks
 
-    def _without_physics(self, spawn: Any, *, unless: bool = False) -> Any:
+    def _hang_up(self, blueprint_id: str, at: Scripted | Pedestrian, number: int) -> Any:
+        """Spawns somebody without physics high above their place, where nobody is, each at another height.
+
+        On the ground a neighbour's box, which is a little larger than the embedded world's, would refuse them.
+        """
         commands = self._carla.command
-        return spawn if unless else spawn.then(commands.SetSimulatePhysics(commands.FutureActor, False))
+        spawn = self._spawn(blueprint_id, "traffic", at, _HANG_M + _HANG_APART_M * number)
+        return spawn.then(commands.SetSimulatePhysics(commands.FutureActor, False))
+
+    def _moves(self, scripted: list[Scripted], walkers: list[Pedestrian]) -> list[Any]:
+        """Commands that put everybody where they are in the embedded world."""
+        move = self._carla.command.ApplyTransform
+        vehicles = [
+            move(actor_id, self._transform(vehicle, 0.0))
+            for actor_id, vehicle in zip(self.scripted_ids, scripted, strict=False)
+            if actor_id
+        ]
+        people = zip(self.walker_ids, walkers, self._walker_lift_m, strict=True)
+        return vehicles + [move(actor_id, self._transform(walker, lift_m)) for actor_id, walker, lift_m in people]
 
     def _transform(self, at: Start | Scripted | Pedestrian, lift_m: float) -> Any:
         carla = self._carla
@@ -278,3 +296,7 @@ class Cast:
                 f"{self._connection.address}: {len(failed)} of {len(spawns)} actors couldn't be spawned: {failed[0]}"
             )
         return ids
+
+
+def _blueprint_of(vehicle: Scripted) -> str:
+    return SCRIPTED_BLUEPRINTS[vehicle.model % len(SCRIPTED_BLUEPRINTS)]

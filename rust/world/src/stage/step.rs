@@ -191,8 +191,8 @@ fn drive(actor: &mut Actor, vehicle: &mut Vehicle, map: &RoadMap, dt_s: f32, pac
         let turn_degps = vehicle.turn_to(&motion, &mut actor.pose.rotation);
         (actor.velocity[0], actor.velocity[1]) = (motion.vx, motion.vy);
         actor.angular_velocity_degps = [0.0, 0.0, turn_degps];
-    } else if !vehicle.is_sticky {
-        vehicle.control = crate::stage::vehicle::VehicleControl::default();
+    } else {
+        vehicle.rest(pace);
     }
     let limit_mps = fall(actor, 0.0, map, dt_s);
     vehicle.speed_limit_kmh = (limit_mps * 3.6).max(SLOWEST_LIMIT_KMH);

@@ -242,7 +242,23 @@ impl Vehicle {
             * self.physics.final_ratio.max(0.0)
     }
 
-    /// Whether nothing would change if the vehicle weren't stepped.
+    /// One step of standing still: pedals and gearbox go on.
+    pub(super) fn rest(&mut self, pace: &Pace) {
+        for _ in 0..pace.substeps {
+            self.follow_pedals(pace);
+            self.change_gear(0.0, pace.dt_s);
+        }
+        if !self.is_sticky {
+            self.control = VehicleControl::default();
+        }
+    }
+
+    fn follow_pedals(&mut self, pace: &Pace) {
+        self.throttle += (self.control.throttle - self.throttle) * pace.throttle;
+        self.brake += (self.control.brake - self.brake) * pace.brake;
+    }
+
+    /// Whether the vehicle stands and would go on standing.
     pub(super) fn is_idle(&self, motion: &Motion) -> bool {
         motion.vx == 0.0
             && motion.vy == 0.0
@@ -305,8 +321,7 @@ impl Vehicle {
                 .volume_friction
                 .map_or(self.drive.grip, |friction| friction / 3.5);
         for _ in 0..pace.substeps {
-            self.throttle += (self.control.throttle - self.throttle) * pace.throttle;
-            self.brake += (self.control.brake - self.brake) * pace.brake;
+            self.follow_pedals(pace);
             let (forward, sliding) = self.parts(motion);
             self.change_gear(forward, pace.dt_s);
             if grip_mps2 == 0.0 {
