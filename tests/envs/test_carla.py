@@ -130,7 +130,7 @@ class TestFailures:
         with Server(ServerConfig(map="Straight", faults=("drop-sensor=1",))) as server:
             env = CarlaEnv(server=address(server), traffic="dense")
             world = WorldEnv(traffic="dense")
-            seen = [compare(world, env, seed, 300, speed_mps=18.0) for seed in range(3)]
+            seen = [compare(world, env, seed, 300, lambda obs: drive(obs, 18.0)) for seed in range(3)]
             assert any(each.infractions[0][0] for each in seen)
             assert [each.infractions[0][0] for each in seen] == [each.infractions[1][0] for each in seen]
             env.close()

@@ -36,6 +36,9 @@ use crate::world::{Decision, Foreign, Outcome, Setup, World};
 /// Two that have touched have parted when there is this much room between their boxes, metres.
 const PARTED_M: f32 = 0.2;
 
+/// Slower than foreseen by more than this after one step, the ego has run into something, m/s.
+const STOPPED_MPS: f32 = 0.5;
+
 /// The ego as a simulator shows it. CARLA's frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EgoSighting {
@@ -252,11 +255,11 @@ impl Mirror {
         let Some(mut decision) = self.decision.filter(|_| !self.world.has_ended()) else {
             return;
         };
-        self.take_over(ego, &decision);
+        let foreseen = self.take_over(ego, &decision);
         let moved = self.world.note_motion();
         self.world.judge_rules(&moved, &mut decision.gathered);
         self.meet(others);
-        self.collide(felt, &mut decision);
+        self.collide(felt, foreseen.as_ref(), &mut decision);
         let course = self.world.shared_course();
         let limits = self.world.setup().limits;
         events::judge_driving(
@@ -331,8 +334,9 @@ impl Mirror {
         vehicles.filter(|(_, vehicle)| !vehicle.is_gone)
     }
 
-    /// Makes the ego's motion the one that was seen.
-    fn take_over(&mut self, ego: &EgoSighting, decision: &Decision) {
+    /// Makes the ego's motion the one that was seen. Where something has stopped it short, returns its box where the
+    /// model had foreseen it.
+    fn take_over(&mut self, ego: &EgoSighting, decision: &Decision) -> Option<OrientedBox> {
         let step_s = self.world.setup().step_s;
         let friction = self.world.conditions().weather.friction;
         let before = self.world.state.ego.car.clone();
@@ -358,6 +362,9 @@ impl Mirror {
             shift_left_s: 0.0,
         };
         self.world.state.ego.z = ego.z;
+        let is_stopped = modelled.speed_mps - speed_mps > STOPPED_MPS;
+        let CarState { x, y, yaw_rad, .. } = modelled;
+        is_stopped.then(|| boxed(x, y, yaw_rad, HALF_EXTENTS_M, 0.0))
     }
 
     /// The ego for the observation: the world's, with what only the simulator knows.
@@ -427,15 +434,18 @@ impl Mirror {
         })
     }
 
-    /// Counts each contact once until the two have parted, whether the sensor or the boxes told of it.
-    fn collide(&mut self, felt: &[Felt], decision: &mut Decision) {
+    /// Counts each contact once until the two have parted, whether the sensor or the boxes told of it. A simulator
+    /// pushes apart what has touched, so it also counts what the ego would have run into had nothing stopped it.
+    fn collide(&mut self, felt: &[Felt], foreseen: Option<&OrientedBox>, decision: &mut Decision) {
         let car = &self.world.state.ego.car;
         let own = |margin_m| boxed(car.x, car.y, car.yaw_rad, HALF_EXTENTS_M, margin_m);
         let (exact, wide) = (own(0.0), own(PARTED_M));
         let mut now: Vec<Felt> = Vec::new();
         let mut compare = |id: u32, kind: Obstacle, other: &OrientedBox| {
             let was_touching = self.touching.contains(&(id, kind));
-            let is_touching = exact.overlaps(other) || was_touching && wide.overlaps(other);
+            let is_touching = exact.overlaps(other)
+                || was_touching && wide.overlaps(other)
+                || foreseen.is_some_and(|foreseen| foreseen.overlaps(other));
             if is_touching {
                 now.push((id, kind));
             }
