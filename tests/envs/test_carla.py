@@ -83,7 +83,7 @@ class TestFailures:
     @pytest.mark.parametrize(("fault", "failure"), [("hang-at=60", "timeout"), ("crash-at=60", "crash")])
     def test_a_failure_truncates_and_a_new_server_is_taken(self, fault: str, failure: str) -> None:
         with Server(ServerConfig(map="Straight", faults=(fault,))) as failing:
-            env = CarlaEnv(server=address(failing), traffic="none", call_timeout_s=1.0)
+            env = CarlaEnv(server=address(failing), traffic="none", call_timeout_s=3.0)
             env.reset(seed=0)
             ended = terminated = False
             while not ended:

@@ -239,6 +239,10 @@ class Cast:
         self._connection.client.apply_batch_sync([commands.DestroyActor(each) for each in reversed(self._owned)], False)
         self._owned.clear()
         self._connection.tick()
+        if self.listener is not None:
+            self.listener.let_go()
+        self._controllers.clear()
+        self.ego = None
 
     def abandon(self) -> None:
         """Stops listening, without asking the server for anything."""

@@ -155,7 +155,7 @@ class Connection:
         self.client.set_timeout(self._deadlines.connect_s)
         _require_version("client", str(self.client.get_client_version()), self.address)
         _require_version("server", str(self.client.get_server_version()), self.address)
-        self.world: Any = self.client.get_world()
+        self.world = self.client.get_world()
         self._settings_before = self.world.get_settings()
         self._synchronise()
 
@@ -188,7 +188,8 @@ def keep_for_ever(*objects: object) -> None:
 
     A thread of the client's goes on trying to reconnect and may hold the last reference; 0.9.16 then joins that thread
     from within itself and ends the process (`terminate called without an active exception`: seen whenever a server was
-    killed). So each failure costs the memory and the threads of one client.
+    killed). A sensor's destructor asks the server, and ends the process with the time-out. So each failure costs the
+    memory and the threads of one client.
     """
     for each in objects:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))

@@ -82,7 +82,7 @@ class CarlaDrive:
                 return
             except SimulatorError as error:
                 logger.warning("%s: reset attempt %d failed: %s", self.server, attempt + 1, error)
-                self._abandon(is_gone=isinstance(error, SimulatorCrashed))
+                self._abandon()
                 if attempt == self._config.reconnect_attempts:
                     raise
                 time.sleep(_FIRST_BACKOFF_S * 2**attempt)
@@ -100,7 +100,7 @@ class CarlaDrive:
                     break
         except SimulatorError as error:
             logger.warning("%s: the episode ends as truncated: %s", self.server, error)
-            self._abandon(is_gone=isinstance(error, SimulatorCrashed))
+            self._abandon()
             return failure_name(error)
         return ""
 
@@ -119,7 +119,7 @@ class CarlaDrive:
             connection.close()
         except SimulatorError as error:
             logger.warning("%s: couldn't be left as it was found: %s", self.server, error)
-            self._abandon(is_gone=isinstance(error, SimulatorCrashed))
+            self._abandon()
         self._connection = self._cast = self._watcher = self._lights = None
         self._end_server()
 
@@ -191,9 +191,7 @@ class CarlaDrive:
     def _walkers(self) -> list[Pedestrian]:
         return [Pedestrian(*walker) for walker in self.mirror.scripted_walkers()]
 
-    def _check_places(
-        self, snapshot: Any, ids: Sequence[int], planned: Sequence[Scripted] | Sequence[Pedestrian]
-    ) -> None:
+    def _check_places(self, snapshot: Any, ids: Sequence[int], planned: Sequence[Scripted | Pedestrian]) -> None:
         """The world's own road users are observed where they were put, so they have to be there."""
         for actor_id, user in zip(ids, planned, strict=True):
             seen = snapshot.find(actor_id) if actor_id else None
@@ -248,11 +246,13 @@ class CarlaDrive:
             probe.bind(("127.0.0.1", 0))
             return int(probe.getsockname()[1])
 
-    def _abandon(self, *, is_gone: bool) -> None:
-        """Lets go of a connection that failed; an own server is ended, for it may hang."""
-        if is_gone:
-            keep_for_ever(self._connection, self._cast, self._manager)
-        elif self._cast is not None:
+    def _abandon(self) -> None:
+        """Lets go of a connection that failed; an own server is ended, for it may hang.
+
+        A server that only hangs may be dead by the time at which the client's objects would be destroyed.
+        """
+        keep_for_ever(self._connection, self._cast, self._manager)
+        if self._cast is not None:
             self._cast.abandon()
         self._connection = self._cast = self._watcher = self._manager = self._lights = None
         self._end_server()

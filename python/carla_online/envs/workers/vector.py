@@ -118,11 +118,11 @@ class AsyncVectorEnv(VectorEnv[Any, Any, Any]):
         results = self.batch.recv()
         obs, infos = self._observe(results)
         order = np.argsort(results.env_ids)
-        reward, over, cut = (values[order] for values in (results.reward, results.terminated, results.truncated))
+        reward, over, cut = results.reward[order], results.terminated[order], results.truncated[order]
         ended = self._ended.copy()
         if self._mode is AutoresetMode.SAME_STEP and ended.any():
             final = np.full(self.num_envs, None, dtype=object)
-            for index in np.flatnonzero(ended):
+            for index in np.flatnonzero(ended).tolist():
                 final[index] = _row(obs, index)
             self.batch.reset(np.flatnonzero(ended))
             obs, fresh = self._observe(self.batch.recv())
@@ -179,8 +179,8 @@ def make_async_vector_env(
     """
     from carla_online.envs.workers.config import port_of
 
-    parts = {"id": source} if isinstance(source, str) else dict(source)
-    arguments = {**parts.get("kwargs", {}), **kwargs}
+    parts: dict[str, Any] = {"id": source} if isinstance(source, str) else dict(source)
+    arguments: dict[str, Any] = {**parts.get("kwargs", {}), **kwargs}
     config = supervision or SupervisionConfig()
 
     def maker(index: int) -> Callable[[], gym.Env[Any, Any]]:

@@ -160,6 +160,10 @@ impl Host {
     }
 
     fn subscribe(&mut self, stream: u32, link: Arc<Link>) {
+        if !self.session.knows(stream) {
+            link.close();
+            return;
+        }
         if channel(stream) == WORLD_STREAM {
             // Otherwise a client that connects in synchronous mode would see an empty world until somebody ticks.
             link.send(self.session.write_state(self.stepped - self.started, false));

@@ -1,6 +1,8 @@
 //! The episode: the stage, what clients know about its actors, the clock's reading.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::wire::layout::{ActorRecord, Description};
 use crate::wire::sensors::SensorMessage;
 use crate::wire::settings::Settings;
 use crate::wire::state::{self, Episode};
-use crate::wire::stream::{Moment, WORLD_STREAM};
+use crate::wire::stream::{Moment, WORLD_STREAM, episode_of};
 use crate::wire::token::{TOKEN_BYTES, token};
 
 /// What a client may ask about an actor beside its state.
@@ -50,6 +52,7 @@ pub struct Session {
     /// Actor and stream of every sensor, in the order of the actors.
     sensors: Vec<(u32, u32)>,
     next_stream: u32,
+    first_episode: u64,
     episode: u64,
     moment: Moment,
     delta_s: f32,
@@ -74,9 +77,19 @@ const SPECTATOR: Transform = Transform {
     },
 };
 
+/// Where episodes and streams begin to be numbered: somewhere else in each server.
+///
+/// A client whose server has died goes on asking at its address for the streams that it had. Were they the next server's
+/// as well, it would take that one's states for its own, and 0.9.16 ends its process then.
+fn first_number() -> u32 {
+    let drawn = RandomState::new().build_hasher().finish();
+    1 + (drawn as u32 & 0x1fff_ffff)
+}
+
 impl Session {
     /// The first episode.
     pub fn new(map_name: String, map: Arc<LoadedMap>) -> Self {
+        let first = first_number();
         let stage = Stage::new(Arc::clone(&map.roads), Arc::clone(&map.solids), 1);
         let mut session = Self {
             stage,
@@ -87,8 +100,9 @@ impl Session {
             spectator: 0,
             records: BTreeMap::new(),
             sensors: Vec::new(),
-            next_stream: WORLD_STREAM + 1,
-            episode: 1,
+            next_stream: WORLD_STREAM + 1 + first,
+            first_episode: u64::from(first),
+            episode: u64::from(first),
             moment: Moment {
                 frame: 1,
                 elapsed_s: 0.0,
@@ -208,6 +222,14 @@ impl Session {
             self.sensors.push((id, record.stream));
         }
         self.records.insert(id, record);
+    }
+
+    /// Whether this server has ever given out a stream's id.
+    pub fn knows(&self, stream: u32) -> bool {
+        match episode_of(stream) {
+            Some(episode) => (self.first_episode..=self.episode).contains(&u64::from(episode)),
+            None => (self.first_episode..u64::from(self.next_stream)).contains(&u64::from(stream)),
+        }
     }
 
     /// Takes an actor away.

@@ -18,6 +18,11 @@ pub fn world_stream(episode: u64) -> u32 {
     WORLD_BIT | (episode as u32 & !WORLD_BIT)
 }
 
+/// The episode whose states an id asks for; none for other streams.
+pub fn episode_of(id: u32) -> Option<u32> {
+    (id & WORLD_BIT != 0).then_some(id & !WORLD_BIT)
+}
+
 /// The stream that an id asks for: all ids of the world are one.
 pub fn channel(id: u32) -> u32 {
     if id & WORLD_BIT == 0 {
