@@ -257,7 +257,7 @@ impl Mirror {
         };
         let foreseen = self.take_over(ego, &decision);
         let moved = self.world.note_motion();
-        self.world.judge_rules(&moved, &mut decision.gathered);
+        self.world.judge_rules(moved, &mut decision.gathered);
         self.meet(others);
         self.collide(felt, foreseen.as_ref(), &mut decision);
         let course = self.world.shared_course();
@@ -339,9 +339,9 @@ impl Mirror {
     fn take_over(&mut self, ego: &EgoSighting, decision: &Decision) -> Option<OrientedBox> {
         let step_s = self.world.setup().step_s;
         let friction = self.world.conditions().weather.friction;
-        let before = self.world.state.ego.car.clone();
+        let before = self.world.state.ego.car;
         // Pedals follow the driver with a lag that no simulator shows; the model has the same.
-        let mut modelled = before.clone();
+        let mut modelled = before;
         self.world
             .model()
             .advance(&mut modelled, decision.command, friction);

@@ -1,6 +1,6 @@
 //! The rules of a network: lights, stop signs, the route's lanes, people on foot.
 //!
-//! - *Red light*: ScenarioRunner's rule. The rear of the ego (0.8 of its half length behind the centre) passes
+//! - *Red light*: `ScenarioRunner`'s rule. The rear of the ego (0.8 of its half length behind the centre) passes
 //!   the junction's edge while the light of its way in is red.
 //! - *Stop sign*: the ego enters the junction without having stood (below 0.1 m/s) within 4 m before the line or
 //!   beyond it.
@@ -10,7 +10,7 @@
 //! - *Route deviation*: farther than 30 m from the route, or more than 30 % of its length between 15 m and 30 m.
 //!   Ends the episode.
 //! - *Collision with a walker*: the boxes overlap; counted once until the two have parted. A standing ego hits
-//!   nobody, here as in ScenarioRunner.
+//!   nobody, here as in `ScenarioRunner`.
 
 use carla_online_roads::{RightOfWay, RoadMap};
 
@@ -50,10 +50,10 @@ pub(crate) fn judge(
     state: &mut State,
     course: &Course,
     clock: &Clock,
-    moved: &Moved,
+    moved: Moved,
     gathered: &mut Gathered,
 ) {
-    let &Moved { before, driven_m } = moved;
+    let Moved { before, driven_m } = moved;
     let lane = state.ego.lane;
     let here = &course.map.lanes()[before as usize];
     let is_abreast = before == lane || here.left == Some(lane) || here.right == Some(lane);

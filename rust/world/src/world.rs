@@ -312,7 +312,7 @@ impl World {
             self.conditions.weather.friction,
         );
         let moved = self.note_motion();
-        self.judge_rules(&moved, &mut decision.gathered);
+        self.judge_rules(moved, &mut decision.gathered);
         if self.course.network.is_some() {
             rules::meet_walkers(&mut self.state, &mut decision.gathered);
         }
@@ -371,7 +371,7 @@ impl World {
     }
 
     /// Looks at the state by the rules of a network, where there is one.
-    pub(crate) fn judge_rules(&mut self, moved: &Moved, gathered: &mut Gathered) {
+    pub(crate) fn judge_rules(&mut self, moved: Moved, gathered: &mut Gathered) {
         if self.course.network.is_none() {
             return;
         }

@@ -109,7 +109,7 @@ pub struct Leader {
 /// All users of a step. The ego, if there is one, comes last.
 #[derive(Debug)]
 pub struct Users {
-    users: [User; MOST_USERS],
+    known: [User; MOST_USERS],
     count: usize,
     ego: Option<usize>,
     marks: [Mark; MOST_MARKS],
@@ -131,7 +131,7 @@ impl Users {
             who: 0,
         };
         let mut users = Self {
-            users: [User::ABSENT; MOST_USERS],
+            known: [User::ABSENT; MOST_USERS],
             count: 0,
             ego: None,
             marks: [nothing; MOST_MARKS],
@@ -140,18 +140,18 @@ impl Users {
         let traffic = vehicles.iter().zip(ways);
         let traffic = traffic.map(|(vehicle, way)| User::of_vehicle(vehicle, way));
         for user in traffic.chain(foreign.iter().copied()).take(MAX_VEHICLES) {
-            users.users[users.count] = user;
+            users.known[users.count] = user;
             users.count += 1;
         }
         if let Some(ego) = ego {
-            users.users[users.count] = ego;
+            users.known[users.count] = ego;
             users.ego = Some(users.count);
             users.count += 1;
         }
         for who in 0..users.count {
             users.mark(map, who);
         }
-        users.marks[..users.marked].sort_unstable_by(|a, b| (a.lane, a.who).cmp(&(b.lane, b.who)));
+        users.marks[..users.marked].sort_unstable_by_key(|mark| (mark.lane, mark.who));
         users.marks[..users.marked]
             .sort_by(|a, b| a.lane.cmp(&b.lane).then(a.s_m.total_cmp(&b.s_m)));
         users
@@ -159,7 +159,7 @@ impl Users {
 
     /// All of them.
     pub fn all(&self) -> &[User] {
-        &self.users[..self.count]
+        &self.known[..self.count]
     }
 
     /// The ego's number.
@@ -169,7 +169,7 @@ impl Users {
 
     /// Lets a junction's decision be seen by those who ask after it.
     pub fn set_way(&mut self, who: usize, way: &Way) {
-        self.users[who].way = *way;
+        self.known[who].way = *way;
     }
 
     fn push(&mut self, lane: LaneIndex, s_m: f32, who: usize) {
@@ -185,7 +185,7 @@ impl Users {
 
     /// Marks a user in every lane that its box reaches into.
     fn mark(&mut self, map: &RoadMap, who: usize) {
-        let user = self.users[who];
+        let user = self.known[who];
         if !user.is_present {
             return;
         }
@@ -217,7 +217,7 @@ impl Users {
         if self.marked > before {
             self.marks[at..self.marked].rotate_right(1);
         }
-        let user = &mut self.users[who];
+        let user = &mut self.known[who];
         (user.lane, user.s_m, user.is_present) = (lane, s_m, true);
     }
 
@@ -244,7 +244,7 @@ impl Users {
 
     /// The nearest ahead of a user along its way.
     pub fn leader(&self, map: &RoadMap, who: usize) -> Option<Leader> {
-        let own = &self.users[who];
+        let own = &self.known[who];
         let mut best: Option<Leader> = None;
         let mut offer = |leader: Leader| {
             if best.is_none_or(|known| leader.gap_m < known.gap_m) {
@@ -281,7 +281,7 @@ impl Users {
     }
 
     fn led_by(&self, own: &User, who: u8, distance_m: f32) -> Leader {
-        let other = &self.users[usize::from(who)];
+        let other = &self.known[usize::from(who)];
         Leader {
             gap_m: distance_m - own.half_m.0 - other.half_m.0,
             speed_mps: other.speed_mps,
@@ -296,13 +296,13 @@ impl Users {
         (lane, from_m): (LaneIndex, f32),
         offer: &mut impl FnMut(Leader),
     ) {
-        let own = &self.users[who];
+        let own = &self.known[who];
         for conflict in map.conflicts(lane) {
             if conflict.kind == ConflictKind::Cross {
                 continue;
             }
             for mark in self.on(conflict.other) {
-                let other = &self.users[usize::from(mark.who)];
+                let other = &self.known[usize::from(mark.who)];
                 if usize::from(mark.who) == who || own.lane == conflict.other {
                     continue;
                 }
@@ -331,7 +331,7 @@ impl Users {
         let Some(number) = self.ego.filter(|&ego| ego != who) else {
             return;
         };
-        let (own, ego) = (&self.users[who], &self.users[number]);
+        let (own, ego) = (&self.known[who], &self.known[number]);
         let (dx, dy) = (ego.pose[0] - own.pose[0], ego.pose[1] - own.pose[1]);
         if dx * dx + dy * dy > EGO_LOOK_M * EGO_LOOK_M {
             return;

@@ -173,7 +173,9 @@ fn drive(actor: &mut Actor, vehicle: &mut Vehicle, map: &RoadMap, dt_s: f32, pac
         vy,
         yaw_rate_radps,
     };
-    if !(actor.footing.is_grounded && vehicle.is_idle(&motion)) {
+    if actor.footing.is_grounded && vehicle.is_idle(&motion) {
+        vehicle.rest(pace);
+    } else {
         let has_grip = actor.has_gravity && actor.footing.is_grounded;
         if has_grip {
             vehicle.advance(&mut motion, 1.0, pace);
@@ -191,8 +193,6 @@ fn drive(actor: &mut Actor, vehicle: &mut Vehicle, map: &RoadMap, dt_s: f32, pac
         let turn_degps = vehicle.turn_to(&motion, &mut actor.pose.rotation);
         (actor.velocity[0], actor.velocity[1]) = (motion.vx, motion.vy);
         actor.angular_velocity_degps = [0.0, 0.0, turn_degps];
-    } else {
-        vehicle.rest(pace);
     }
     let limit_mps = fall(actor, 0.0, map, dt_s);
     vehicle.speed_limit_kmh = (limit_mps * 3.6).max(SLOWEST_LIMIT_KMH);
