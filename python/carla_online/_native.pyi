@@ -747,6 +747,7 @@ class WorldMirror:
     def road(self) -> list[tuple[str, bytes]]:
         """Return kind and points (float32 [P, 2]) of every line, as `WorldBatch.road` does."""
 
+@final
 class WorldBatch:
     """Driving worlds of one configuration, stepped together; what they do is a function of seeds and actions alone.
 
