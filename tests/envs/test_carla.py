@@ -103,10 +103,11 @@ class TestFailures:
             env.close()
 
     def test_an_own_server_that_dies_is_started_again(self) -> None:
+        older = set(psutil.Process().children())
         env = CarlaVectorEnv(servers=("serve",), traffic="none", autoreset_mode="SAME_STEP")
         env.reset(seed=0)
         env.step(FORWARD[None])
-        (child,) = (each for each in psutil.Process().children() if "serve" in each.cmdline())
+        (child,) = (each for each in set(psutil.Process().children()) - older if "serve" in each.cmdline())
         child.kill()
         _, reward, terminated, truncated, info = env.step(FORWARD[None])
         assert (terminated[0], truncated[0], reward[0]) == (False, True, 0.0)

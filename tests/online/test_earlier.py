@@ -62,7 +62,7 @@ def test_a_run_with_earlier_buffers_continues_bit_equal(tmp_path, earlier):
 
 
 def test_offline_learns_without_an_environment_and_leaves_the_files_alone(tmp_path, earlier, monkeypatch, capsys):
-    before = hashes(earlier)
+    before, start = hashes(earlier), open_policy(tmp_path)
     file = tmp_path / "tiny.yaml"
     file.write_text(to_yaml(tiny_config(total_env_steps=3_000)))
 
@@ -75,7 +75,7 @@ def test_offline_learns_without_an_environment_and_leaves_the_files_alone(tmp_pa
     assert "last.safetensors" in capsys.readouterr().out
     newest = read_checkpoint(list_checkpoints(run_dir)[-1])
     assert newest.counters["trainer"]["updates"] >= 3_000 / 3 * 0.25 - 40
-    policy, start = load_policy(run_dir / "policies" / "last.safetensors"), open_policy(tmp_path)
+    policy = load_policy(run_dir / "policies" / "last.safetensors")
     assert any(
         not np.array_equal(ours.numpy(), theirs.numpy())
         for ours, theirs in zip(policy.head.state_dict().values(), start.head.state_dict().values(), strict=True)

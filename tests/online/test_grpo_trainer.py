@@ -113,7 +113,7 @@ def test_members_of_an_episode_group_drive_the_same_episodes(tmp_path, env):
             starts.append(metrics["group_start_gap"])
 
     with open_run(config, run_dir=tmp_path, callbacks=[Watch()], show_progress=False) as runner:
-        first = runner._obs.copy()
+        first = runner._intake._obs.copy()
         runner.run(6_000)
     np.testing.assert_array_equal(first[0], first[1])
     np.testing.assert_array_equal(first[2], first[3])
