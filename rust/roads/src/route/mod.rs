@@ -88,7 +88,7 @@ impl RoadMap {
     /// A* by length over successors and permitted lane changes outside of junctions. A change
     /// counts as 10 m more, so that a route doesn't change lanes for the shorter side of a bend,
     /// and happens at once, as CARLA's planner has it: at the first place where the marks
-    /// permit it, over 10 m. Of two routes of one length the same one is always chosen.
+    /// permit it, over 10 m, or over what is left before a nearer goal. Of two routes of one length the same one is always chosen.
     ///
     /// Options follow CARLA's planner: a junction is `Straight` where it is left within 35
     /// degrees of the approach's heading, else `Left` or `Right`; a route that begins inside a
