@@ -49,9 +49,9 @@ def stored_rows(run_dir: Path) -> dict[str, np.ndarray]:
     [{"kind": "world", "num_envs": 4}, {"kind": "gymnasium", "id": "Pendulum-v1", "num_envs": 2}],
     ids=["world", "pendulum"],
 )
-@pytest.mark.parametrize("stop_at", [4, 330, 1501])
+@pytest.mark.parametrize("stop_at", [4, 330, 1201])
 def test_a_stopped_run_continues_bit_equal(tmp_path, env, stop_at):
-    config = tiny_config(total_env_steps=2_400, env=env)
+    config = tiny_config(total_env_steps=1_600, env=env)
     run(config, tmp_path / "whole")
     run(config, tmp_path / "parts", stop_at=stop_at)
     run(config, tmp_path / "parts", stop_at=stop_at + 200)
@@ -73,7 +73,7 @@ def test_a_stopped_run_continues_bit_equal(tmp_path, env, stop_at):
 )
 @pytest.mark.parametrize("group_mode", ["ppo", "branch", "episode", "critic"])
 def test_a_stopped_on_policy_run_continues_bit_equal(tmp_path, env, group_mode, stop_at):
-    config = tiny_grpo_config(total_env_steps=2_400, env=env, group_mode=group_mode)
+    config = tiny_grpo_config(total_env_steps=1_600, env=env, group_mode=group_mode)
     run(config, tmp_path / "whole")
     run(config, tmp_path / "parts", stop_at=stop_at)
     run(config, tmp_path / "parts", stop_at=stop_at + 200)
@@ -87,7 +87,7 @@ def test_a_stopped_on_policy_run_continues_bit_equal(tmp_path, env, group_mode, 
 
 
 def test_a_stopped_on_policy_run_goes_on_writing_its_replay_bit_equal(tmp_path):
-    config = tiny_grpo_config(total_env_steps=2_400, group_mode="branch", write_replay=True)
+    config = tiny_grpo_config(total_env_steps=1_600, group_mode="branch", write_replay=True)
     run(config, tmp_path / "whole")
     run(config, tmp_path / "parts", stop_at=333)
     run(config, tmp_path / "parts")

@@ -39,7 +39,11 @@ def tiny_config(*, total_env_steps: int = 4_000, env: dict | None = None, **lear
             "tensorboard": False,
         },
         "selection": {"routes": 2, "confirm_routes": 2, "scales": [1.0]},
-        "suite": {"routes": 2, "env": {"kind": "world"} | {key: env[key] for key in ("observation",) if key in env}},
+        "suite": {
+            "routes": 2,
+            "env": {"kind": "world", "map": {"length_m": [150.0, 200.0]}}
+            | {key: env[key] for key in ("observation",) if key in env},
+        },
     }
     return validate(ExperimentConfig, data, source="tiny")
 

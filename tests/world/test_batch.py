@@ -139,15 +139,15 @@ def test_reset_touches_the_masked_rows_only():
 
 
 def test_threads_and_batches_change_no_bit():
-    seeds = list(range(40, 53))
+    seeds = list(range(40, 90))  # enough that three threads have work
     drives = [Driven(seeds, SHORT, threads=threads) for threads in (1, 3)]
-    drives += [Driven([seed], SHORT) for seed in seeds]
+    drives += [Driven([seed], SHORT) for seed in seeds[::7]]
     for _ in range(60):
         for driven in drives:
             driven.step(keep_lane(driven), driven.running)
     assert drives[0].hashes() == drives[1].hashes()
-    assert drives[0].hashes() == [driven.hashes()[0] for driven in drives[2:]]
-    np.testing.assert_array_equal(drives[0].obs, np.concatenate([driven.obs for driven in drives[2:]]))
+    assert drives[0].hashes()[::7] == [driven.hashes()[0] for driven in drives[2:]]
+    np.testing.assert_array_equal(drives[0].obs[::7], np.concatenate([driven.obs for driven in drives[2:]]))
 
 
 def test_a_lane_keeper_on_an_empty_road_earns_the_full_score():

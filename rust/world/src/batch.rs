@@ -21,6 +21,10 @@ pub const MAX_ENVS: usize = 1 << 16;
 /// Most threads of one batch.
 pub const MAX_THREADS: usize = 1024;
 
+/// Worlds a thread steps at least: starting one takes about as long as so many steps, and far longer
+/// on a busy machine.
+const LEAST_WORLDS_A_THREAD: usize = 16;
+
 /// Where a batch writes the results of a step: row-major, one row for each environment.
 #[derive(Debug)]
 pub struct StepOutputs<'a> {
@@ -355,7 +359,7 @@ fn row(observations: &mut [f32], env: usize) -> &mut Observation {
 }
 
 fn step_rows(mut rows: Vec<Row>, threads: usize) -> Result<(), Error> {
-    let share = rows.len().div_ceil(threads).max(1);
+    let share = rows.len().div_ceil(threads).max(LEAST_WORLDS_A_THREAD);
     if rows.len() <= share {
         step_range(&mut rows);
         return Ok(());
