@@ -126,7 +126,9 @@ def test_a_foreign_schema_file_is_refused_with_what_differs(copy, change, messag
         ReplayBuffer.open(copy)
 
 
-@pytest.mark.parametrize("text", ["", "[" * 100_000, "{}", "null", "\0" * 100])
+@pytest.mark.parametrize(
+    "text", ["", "[" * 100_000, "{}", "null", "\0" * 100], ids=["empty", "deep", "object", "null", "zeros"]
+)
 def test_hostile_schema_text_is_refused(copy, text):
     (copy / "schema.json").write_text(text)
     with pytest.raises(ReplayCorrupt):
