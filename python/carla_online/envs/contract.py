@@ -158,7 +158,7 @@ INFO_KEYS: Final = (
     _key("draws", np.float64, "what was drawn for this episode, see DRAW_NAMES", len(DRAW_NAMES)),
     _key("slice_index", np.int64, "which of the environment's slice_names this episode belongs to"),
     _key("stage", np.int64, "the curriculum's stage that this episode was drawn from; 0 without one"),
-    _key("curriculum_level", np.int64, "the stage that is being learned; 0 without a curriculum"),
+    _key("curriculum_level", np.int64, "the stage that is being learned; -1 without a curriculum"),
     _key("safety_intervened", np.bool_, "a safety layer changed this step's action"),
     _key("episode_seed", np.uint64, "the seed of this episode"),
     _key("sim_failure", object, "empty, or how the simulator failed: timeout, crash, ..."),

@@ -123,7 +123,9 @@ def _errors(model: Callable[[Window], tuple[float, float]], windows: list[Window
 def _powertrain(window: Window, grip_mps2: float = DEFAULT_GRIP_MPS2) -> tuple[float, float]:
     start = [window.speed_mps, window.yaw_rate_radps, *window.pedals, float(window.gear)]
     out = np.zeros((len(window.controls), 2), np.float32)
-    _native.drive_open_loop(start, np.ascontiguousarray(window.controls, np.float32), out, step_s=STEP_S, grip_mps2=grip_mps2)
+    _native.drive_open_loop(
+        start, np.ascontiguousarray(window.controls, np.float32), out, step_s=STEP_S, grip_mps2=grip_mps2
+    )
     # The native heading wraps; nobody turns by more than half a circle within a window.
     return float(out[-1, 0]), float(out[-1, 1])
 
