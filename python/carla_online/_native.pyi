@@ -940,7 +940,7 @@ def drive_open_loop(
     out: NDArray[np.float32],
     *,
     step_s: float,
-    grip_mps2: float = 11.0,
+    grip_mps2: float = ...,
 ) -> None:
     """Drive the powertrain model through recorded controls.
 
@@ -949,7 +949,7 @@ def drive_open_loop(
         controls: float32 [T, 3], steer, throttle and brake of every step.
         out: float32 [T, 2], written: speed (m/s) and heading (rad, from 0) after every step.
         step_s: Length of a step, 0.005 to 0.1.
-        grip_mps2: Radius of the friction circle, 2 to 40.
+        grip_mps2: Radius of the friction circle, 2 to 40; 11 if not given.
 
     Raises:
         TypeError, ValueError: An array is wrong, or a value isn't finite.

@@ -57,7 +57,7 @@ impl World {
                     (RightOfWay::Light, Some(light)) => match clock.shows(light) {
                         LightState::Red => "red",
                         LightState::Yellow => "yellow",
-                        _ => "green",
+                        LightState::Green => "green",
                     },
                     (RightOfWay::Stop, _) => "stop",
                     (RightOfWay::Yield, _) => "yield",
