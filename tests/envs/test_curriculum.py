@@ -113,7 +113,7 @@ def test_damaged_states_and_wrong_curricula_are_refused():
             env.restore(kept | {name: value})
     with pytest.raises(CheckpointError):
         WorldVectorEnv(2, curriculum=QUICK | {"window": 5}).restore(kept)
-    for wrong in ("straigt", {"stages": []}, QUICK | {"demote_below": 0.9}, QUICK | {"stages": [STAGES[0]] * 2}):
+    for wrong in ("unheard_of", {"stages": []}, QUICK | {"demote_below": 0.9}, QUICK | {"stages": [STAGES[0]] * 2}):
         with pytest.raises(ConfigError):
             read_curriculum(wrong)
     slow = [STAGES[0], STAGES[1] | {"simulation": {"decision_steps": 4}}]

@@ -55,7 +55,7 @@ class CurriculumConfig(Config):
     promote_at: float = Field(default=0.9, gt=0.0, le=1.0)
     """Share of successes in the window that leads to the next stage."""
     demote_below: float = Field(default=0.3, ge=0.0, lt=1.0)
-    """Share below which it leads back. The gap between the two keeps it from going to and fro."""
+    """Share below which it leads back. The gap between the two keeps it from going back and forth."""
     window: int = Field(default=100, ge=1, le=10_000)
     """Episodes of the current stage that are looked at; it is full before anything is decided, and empty after."""
     rehearsal_share: float = Field(default=0.25, ge=0.0, le=0.9)
