@@ -744,8 +744,17 @@ class WorldMirror:
     def scene(self) -> dict[str, dict[str, list[float]]]:
         """Return `ego` (one element) and `actors`, as `WorldBatch.scene` does."""
 
+    def stops(self) -> list[tuple[list[float], str]]:
+        """Return the stop lines near the ego and what holds there now, as `WorldBatch.stops` does."""
+
     def road(self) -> list[tuple[str, bytes]]:
         """Return kind and points (float32 [P, 2]) of every line, as `WorldBatch.road` does."""
+
+@final
+class HeldWorlds:
+    """The episodes of a `WorldBatch` at one moment, in memory; `hold` fills it, again and again."""
+
+    def __new__(cls) -> HeldWorlds: ...
 
 @final
 class WorldBatch:
@@ -885,8 +894,27 @@ class WorldBatch:
             CheckpointError: Damaged, or of another build, configuration or map; nothing has changed.
         """
 
-    def branch(self, source: int, targets: Sequence[int]) -> None:
-        """Copy the episode of one world into others."""
+    def branch(self, source: int, targets: Sequence[int], *, forked: bool = False) -> None:
+        """Copy the episode of one world into others.
+
+        Args:
+            source: The world to copy.
+            targets: The worlds to copy into.
+            forked: Each target draws a future of its own, by its place in `targets`; else all draw the source's.
+        """
+
+    def hold(self, held: HeldWorlds) -> None:
+        """Copy every world into `held`: the fast way to come back, within one process."""
+
+    def go_back(self, held: HeldWorlds) -> None:
+        """Copy every world back from `held`.
+
+        Raises:
+            ValueError: They were held by another batch, or nothing was; nothing has changed.
+        """
+
+    def restore_many(self, targets: Sequence[int], snapshot: bytes | bytearray, *, forked: bool = False) -> None:
+        """Put the episode of a snapshot into several worlds; `forked` as in `branch`, errors as in `restore`."""
 
     def state_hash(self, env: int) -> int:
         """Return a 64-bit hash of a world's whole state."""
@@ -894,11 +922,38 @@ class WorldBatch:
     def xodr(self, env: int) -> str:
         """Return the OpenDRIVE text of a world's road."""
 
+    def stops(self, env: int) -> list[tuple[list[float], str]]:
+        """Return the stop lines within 150 m of the ego: x, y of both ends, and what holds there now.
+
+        That is `red`, `yellow`, `green`, `stop` or `yield`; a road without junctions has none.
+        """
+
     def scene(self, env: int) -> dict[str, dict[str, list[float]]]:
         """Return `ego` (one element) and `actors`: lists `x`, `y`, `yaw`, `half_length`, `half_width`, `speed`."""
 
     def road(self, env: int) -> list[tuple[str, bytes]]:
         """Return the road's lines: `edge`, `lane` or `route`, and float32 [P, 2] points in metres as bytes."""
+
+def drive_open_loop(
+    start: Sequence[float],
+    controls: NDArray[np.float32],
+    out: NDArray[np.float32],
+    *,
+    step_s: float,
+    grip_mps2: float = ...,
+) -> None:
+    """Drive the powertrain model through recorded controls.
+
+    Args:
+        start: Speed (m/s), yaw rate (rad/s, positive to the right), throttle, brake, gear.
+        controls: float32 [T, 3], steer, throttle and brake of every step.
+        out: float32 [T, 2], written: speed (m/s) and heading (rad, from 0) after every step.
+        step_s: Length of a step, 0.005 to 0.1.
+        grip_mps2: Radius of the friction circle, 2 to 40; 11 if not given.
+
+    Raises:
+        TypeError, ValueError: An array is wrong, or a value isn't finite.
+    """
 
 # ---- safety ----
 

@@ -21,6 +21,7 @@ carla-online: online reinforcement learning for driving policies in CARLA
   carla-online configs                    list the shipped configurations
   carla-online serve [options]            serve CARLA 0.9.16's protocol to the unmodified client, without a GPU
   carla-online doctor map FILE            look over an OpenDRIVE map before it reaches CARLA
+  carla-online validate-dynamics LOG      compare the vehicle model with a drive that CARLA's recorder has logged
 
 Start here:
   carla-online train sac_straight --seed 3
@@ -73,6 +74,7 @@ _HOMES: Final = {
     "configs": "train:list_configs",
     "serve": "serve",
     "doctor": "doctor",
+    "validate-dynamics": "validate_dynamics",
 }
 """Where each command is: a module of this package, and the function unless it is called like the module."""
 

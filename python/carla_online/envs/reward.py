@@ -154,6 +154,9 @@ class Reward:
         source: A config, a preset's name, weights over preset `progress`, or a function of the terms (float32
             [N, K], columns as in `REWARD_TERM_NAMES`; it must return N finite numbers and must not change its
             argument). `None` takes preset `progress`.
+
+    Attributes:
+        is_function: A user's own function pays, not weights.
     """
 
     def __init__(self, source: RewardConfig | str | Mapping[str, Any] | RewardFunction | None = None) -> None:
@@ -161,6 +164,7 @@ class Reward:
         if callable(source):
             self._function = source
             source = None
+        self.is_function = self._function is not None
         config = read_reward(source)
         self._weights = config.vector()
         self._base = _BASES[config.preset]

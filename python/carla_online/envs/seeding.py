@@ -71,6 +71,12 @@ def stream_seeds(seed: int, count: int) -> NDArray[np.uint64]:
     return _mix(_mix(_words(seed, "seed")) ^ _mix(index * _GOLDEN))
 
 
+def hashed(seeds: NDArray[np.uint64], purpose: int) -> NDArray[np.float64]:
+    """Returns a number in [0, 1) for each seed, float64 [N]; other purposes give independent ones."""
+    bits = _mix(_mix(seeds + _GOLDEN) ^ _mix(_words(purpose, "purpose") * _GOLDEN))
+    return (bits >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+
+
 def episode_seeds(
     split: Split | str, base_seed: int | NDArray[np.integer], index: int | NDArray[np.integer]
 ) -> NDArray[np.uint64]:

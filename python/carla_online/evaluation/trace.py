@@ -110,6 +110,8 @@ def _frame(scene: Any, step: EpisodeStep, row: int) -> dict[str, Any]:
         "reward": round(float(step.rewards[row]), 4),
         "terms": _rounded(step.info["reward_terms"][row], 4) if "reward_terms" in step.info else [],
     }
+    if len(scene.states):
+        frame["stops"] = [[*_rounded(ends, 2), state] for ends, state in zip(scene.stops, scene.states, strict=True)]
     for name, key in _SCALARS.items():
         value = float(step.info[key][row]) if key in step.info else math.nan
         frame[name] = round(value, 3) if math.isfinite(value) else None

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from carla_online.envs.contract import INFRACTION_NAMES
+from carla_online.envs.curriculum import successes
 from carla_online.envs.transitions import Step
 
 INTERVENTIONS = "safety_interventions"
@@ -44,6 +46,7 @@ class EpisodeTracker:
             if has_layer:
                 episode[INTERVENTIONS] = float(self._interventions[index])
                 episode[DISTANCE_KM] = float(step.info["distance_m"][index]) / 1000.0
+            episode |= _course(step, int(index))
             closed.append(episode)
             self._returns[index], self._lengths[index], self._interventions[index] = 0.0, 0, 0
         self.episodes += len(closed)
@@ -64,6 +67,21 @@ class EpisodeTracker:
         self._lengths[...] = state["lengths"]
         self._interventions[...] = state["interventions"]
         self.episodes = int(state["episodes"])
+
+
+def _course(step: Step, index: int) -> dict[str, float]:
+    """Returns whether an episode of a driving environment succeeded, and how it stands with a curriculum."""
+    info = step.info
+    if "finished" not in info or np.shape(info.get("infractions", ())) != (len(step.valid), len(INFRACTION_NAMES)):
+        return {}
+    rows = slice(index, index + 1)
+    success = float(successes(np.asarray(info["finished"][rows], np.bool_), np.asarray(info["infractions"][rows]))[0])
+    told = {"success": success}
+    level = int(info["curriculum_level"][index]) if "curriculum_level" in info else -1
+    if level >= 0:
+        stage = int(info["stage"][index])
+        told |= {"curriculum_level": float(level), f"success_stage_{stage}": success}
+    return told
 
 
 def interventions_per_km(episodes: list[dict[str, float]]) -> dict[str, float]:

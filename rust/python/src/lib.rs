@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 mod advantage;
 mod columns;
 mod convert;
+mod dynamics;
 mod error;
 mod mirror;
 mod replay;
@@ -23,6 +24,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     roads::register(module)?;
     server::register(module)?;
     world::register(module)?;
+    dynamics::register(module)?;
     mirror::register(module)?;
     safety::register(module)?;
     Ok(())

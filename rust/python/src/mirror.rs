@@ -307,6 +307,10 @@ impl WorldMirror {
         Ok(scene)
     }
 
+    fn stops(&self, py: Python<'_>) -> PyResult<Vec<crate::world::Stop>> {
+        self.with(py, |mirror| Ok(crate::world::stops(mirror.world())))
+    }
+
     fn road<'py>(&self, py: Python<'py>) -> PyResult<Vec<(&'static str, Bound<'py, PyBytes>)>> {
         let lines = self.with(py, |mirror| Ok(drawing(mirror.world())))?;
         Ok(crate::world::line_bytes(py, &lines))

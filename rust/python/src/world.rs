@@ -17,9 +17,12 @@ use crate::error::{ErrorClass, Fault};
 
 /// Points of drawn lines lie this far apart at most, metres.
 const DRAWING_STEP_M: f32 = 5.0;
+/// Stop lines farther from the ego aren't told, metres.
+const STOPS_WITHIN_M: f32 = 150.0;
 
 /// Adds this file's classes and functions to the extension module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<HeldWorlds>()?;
     module.add_class::<WorldBatch>()
 }
 
@@ -47,7 +50,9 @@ pub fn to_exception(error: Error) -> PyErr {
             Fault::new(ErrorClass::Map, message).into()
         }
         Error::EnvIndex { .. } => PyIndexError::new_err(message),
-        Error::Action { .. } | Error::Length { .. } => PyValueError::new_err(message),
+        Error::Action { .. } | Error::Length { .. } | Error::Foreign => {
+            PyValueError::new_err(message)
+        }
     }
 }
 
@@ -58,6 +63,28 @@ fn flags(values: &[Flag]) -> Vec<bool> {
 fn write_flags(values: &[bool], out: &mut [Flag]) {
     for (flag, &value) in out.iter_mut().zip(values) {
         *flag = value.into();
+    }
+}
+
+/// The episodes of a batch at one moment.
+#[pyclass(frozen, module = "carla_online._native")]
+struct HeldWorlds {
+    worlds: Mutex<Vec<Option<world::World>>>,
+}
+
+#[pymethods]
+impl HeldWorlds {
+    #[new]
+    fn new() -> Self {
+        Self {
+            worlds: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+impl HeldWorlds {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<world::World>>> {
+        self.worlds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -294,8 +321,39 @@ impl WorldBatch {
         self.with(py, |batch| batch.restore(env, &snapshot))
     }
 
-    fn branch(&self, py: Python<'_>, source: usize, targets: Vec<usize>) -> PyResult<()> {
-        self.with(py, |batch| batch.branch(source, &targets))
+    #[pyo3(signature = (source, targets, *, forked=false))]
+    fn branch(
+        &self,
+        py: Python<'_>,
+        source: usize,
+        targets: Vec<usize>,
+        forked: bool,
+    ) -> PyResult<()> {
+        self.with(py, |batch| batch.branch(source, &targets, forked))
+    }
+
+    #[pyo3(signature = (targets, snapshot, *, forked=false))]
+    fn restore_many(
+        &self,
+        py: Python<'_>,
+        targets: Vec<usize>,
+        snapshot: PyBackedBytes,
+        forked: bool,
+    ) -> PyResult<()> {
+        self.with(py, |batch| batch.restore_many(&targets, &snapshot, forked))
+    }
+
+    fn hold(&self, py: Python<'_>, held: &Bound<'_, HeldWorlds>) -> PyResult<()> {
+        let held = held.get();
+        self.with(py, |batch| {
+            batch.hold(&mut held.lock());
+            Ok(())
+        })
+    }
+
+    fn go_back(&self, py: Python<'_>, held: &Bound<'_, HeldWorlds>) -> PyResult<()> {
+        let held = held.get();
+        self.with(py, |batch| batch.go_back(&held.lock()))
     }
 
     fn state_hash(&self, py: Python<'_>, env: usize) -> PyResult<u64> {
@@ -316,6 +374,10 @@ impl WorldBatch {
         Ok(scene)
     }
 
+    fn stops(&self, py: Python<'_>, env: usize) -> PyResult<Vec<Stop>> {
+        self.with(py, |batch| Ok(stops(batch.world(env)?)))
+    }
+
     fn road<'py>(
         &self,
         py: Python<'py>,
@@ -331,6 +393,19 @@ impl WorldBatch {
             self.num_envs, self.threads
         )
     }
+}
+
+/// Ends (x, y, x, y) and state of a stop line.
+pub type Stop = ([f32; 4], &'static str);
+
+/// The stop lines near the ego of a world.
+pub fn stops(world: &world::World) -> Vec<Stop> {
+    let near = world.stops(STOPS_WITHIN_M).into_iter();
+    near.map(|stop| {
+        let [[ax, ay], [bx, by]] = stop.ends;
+        ([ax, ay, bx, by], stop.state)
+    })
+    .collect()
 }
 
 /// The lines of a world's road.

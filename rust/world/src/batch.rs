@@ -324,20 +324,76 @@ impl WorldBatch {
         Ok(())
     }
 
-    /// Copies the episode of one environment into others: they go on from the same state.
+    /// Copies the episode of one environment into others: they go on from the same state. With `forks` each draws its
+    /// own future, by its place among the targets; without, all draw the source's.
     ///
     /// # Errors
     /// [`Error::EnvIndex`] or [`Error::NotReset`]; nothing changes then.
-    pub fn branch(&mut self, source: usize, targets: &[usize]) -> Result<(), Error> {
+    pub fn branch(&mut self, source: usize, targets: &[usize], forks: bool) -> Result<(), Error> {
         let world = self.world(source)?.clone();
         let num_envs = self.num_envs();
         if let Some(&env) = targets.iter().find(|&&env| env >= num_envs) {
             return Err(Error::EnvIndex { env, num_envs });
         }
-        for &target in targets {
-            self.worlds[target] = Some(world.clone());
+        for (&target, number) in targets.iter().zip(0..) {
+            let mut branch = world.clone();
+            if forks {
+                branch.fork(number);
+            }
+            self.worlds[target] = Some(branch);
         }
         Ok(())
+    }
+
+    /// Copies every environment into `held`, which is overwritten: the fast way to come back to a state.
+    pub fn hold(&self, held: &mut Vec<Option<World>>) {
+        copy_all(&self.worlds, held);
+    }
+
+    /// Copies every environment back from where [`Self::hold`] put it.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for worlds of a batch of another size, [`Error::Foreign`] for those of another batch.
+    pub fn go_back(&mut self, held: &[Option<World>]) -> Result<(), Error> {
+        length("held", held.len(), self.num_envs())?;
+        let is_foreign = |world: &World| !world.is_of(&self.setup);
+        if held.iter().flatten().any(is_foreign) {
+            return Err(Error::Foreign);
+        }
+        copy_all(held, &mut self.worlds);
+        Ok(())
+    }
+
+    /// Puts the episode of a snapshot into several environments; see [`Self::branch`] for `forks`.
+    ///
+    /// # Errors
+    /// As [`Self::restore`]; nothing changes then.
+    pub fn restore_many(
+        &mut self,
+        targets: &[usize],
+        bytes: &[u8],
+        forks: bool,
+    ) -> Result<(), Error> {
+        let num_envs = self.num_envs();
+        if let Some(&env) = targets.iter().find(|&&env| env >= num_envs) {
+            return Err(Error::EnvIndex { env, num_envs });
+        }
+        let Some(&first) = targets.first() else {
+            return Ok(());
+        };
+        self.restore(first, bytes)?;
+        self.branch(first, targets, forks)
+    }
+}
+
+/// Copies worlds over others; what was allocated there is used again.
+fn copy_all(from: &[Option<World>], to: &mut Vec<Option<World>>) {
+    to.resize_with(from.len(), || None);
+    for (from, to) in from.iter().zip(to) {
+        match (from, to) {
+            (Some(from), Some(to)) => to.copy_from(from),
+            (from, to) => to.clone_from(from),
+        }
     }
 }
 

@@ -7,8 +7,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dynamics::GRIP_MPS2;
+
 mod check;
+mod conduct;
 pub(crate) use check::Check;
+pub use conduct::{AdversaryConfig, MobilConfig};
 mod map;
 mod read;
 mod weather;
@@ -104,6 +108,10 @@ pub struct TrafficConfig {
     pub walker_pause_s: f64,
     /// Car following.
     pub idm: IdmConfig,
+    /// Lane changes for gain.
+    pub mobil: MobilConfig,
+    /// Those who break rules.
+    pub adversaries: AdversaryConfig,
 }
 
 impl Default for TrafficConfig {
@@ -124,6 +132,8 @@ impl Default for TrafficConfig {
             walker_speed_mps: [1.0, 1.8],
             walker_pause_s: 20.0,
             idm: IdmConfig::default(),
+            mobil: MobilConfig::default(),
+            adversaries: AdversaryConfig::default(),
         }
     }
 }
@@ -182,6 +192,8 @@ pub struct EgoConfig {
     pub full_brake_mps2: [f64; 2],
     /// Factor on what the steer does, uniform between the two.
     pub steer_gain: [f64; 2],
+    /// Radius of the friction circle of the `powertrain` on a dry road, m/s2. CARLA's tyres carry about 20.
+    pub grip_mps2: f64,
 }
 
 impl Default for EgoConfig {
@@ -192,6 +204,7 @@ impl Default for EgoConfig {
             throttle_lag_s: [0.2, 0.2],
             full_brake_mps2: [11.0, 11.0],
             steer_gain: [1.0, 1.0],
+            grip_mps2: f64::from(GRIP_MPS2),
         }
     }
 }

@@ -113,6 +113,8 @@ pub struct Traits {
     pub full_brake_mps2: f32,
     /// Factor on what the steer does.
     pub steer_gain: f32,
+    /// Radius of the friction circle on a dry road, m/s2.
+    pub grip_mps2: f32,
 }
 
 impl Default for Traits {
@@ -121,6 +123,7 @@ impl Default for Traits {
             throttle_lag_s: THROTTLE_LAG_S,
             full_brake_mps2: FULL_BRAKE_MPS2,
             steer_gain: 1.0,
+            grip_mps2: GRIP_MPS2,
         }
     }
 }
@@ -131,6 +134,7 @@ struct Handling {
     lags: powertrain::Lags,
     full_brake_mps2: f32,
     steer_gain: f32,
+    grip_mps2: f32,
 }
 
 /// A dynamics model with the constants of one step length and one car.
@@ -157,6 +161,7 @@ impl Model {
                 lags: powertrain::Lags::new(substep_s, traits.throttle_lag_s),
                 full_brake_mps2: traits.full_brake_mps2,
                 steer_gain: traits.steer_gain,
+                grip_mps2: traits.grip_mps2,
             },
         }
     }

@@ -118,6 +118,9 @@ pub enum Error {
         /// The largest value allowed.
         limit: usize,
     },
+    /// Worlds that were held by another batch.
+    #[error("the worlds were held by another batch; go back to what this one has held")]
+    Foreign,
     /// A thread of the batch panicked: a bug of this crate, contained.
     #[error("a stepping thread failed; the environments of this batch must be reset")]
     Thread,

@@ -17,11 +17,12 @@ use crate::course::Course;
 use crate::dynamics::HALF_EXTENTS_M;
 use crate::geometry::OrientedBox;
 use crate::reward::{
-    Gathered, SHORT_TTC_DEFICIT, SoftStep, discomforts, soft_factors, speed_error, ttc_deficit,
+    Gathered, SHORT_TTC_DEFICIT, SoftStep, discomforts, soft_factors, speed_error,
+    time_to_collision_s, ttc_deficit,
 };
 use crate::rules;
 use crate::score::{INFRACTIONS, infraction};
-use crate::state::State;
+use crate::state::{LONGEST_TTC_S, State};
 use crate::traffic::Slot;
 
 /// Excess over the limit that counts as speeding, m/s.
@@ -286,6 +287,9 @@ fn soften(state: &mut State, limits: &Limits, limit_mps: f32, gathered: &mut Gat
         is_off_route: state.tally.is_off_route || state.tally.is_wrong_way,
     };
     gathered.factors = soft_factors(&mut state.tally.soft, &step);
+    let ttc_s = gathered.ttc_s.unwrap_or(LONGEST_TTC_S);
+    let ease = &mut state.tally.ease;
+    ease.note(ttc_s, gathered.is_ttc_short, &gathered.discomforts);
 }
 
 /// Compares the ego with the traffic around it: time to collision, hazards, and the traffic's speed.
@@ -298,9 +302,12 @@ pub fn compare_with_traffic(
 ) {
     let mut hazard_m = f32::INFINITY;
     gathered.is_ttc_short = false;
+    gathered.ttc_s = None;
     if let Some(leader) = ego.leader(vehicles.iter()) {
         hazard_m = ego.gap_to(leader);
-        let deficit = ttc_deficit(hazard_m, ego.speed_mps - leader.speed_mps);
+        let closing_mps = ego.speed_mps - leader.speed_mps;
+        let deficit = ttc_deficit(hazard_m, closing_mps);
+        gathered.ttc_s = Some(time_to_collision_s(hazard_m, closing_mps));
         gathered.ttc_deficit += deficit;
         gathered.is_ttc_short = deficit > SHORT_TTC_DEFICIT;
     }

@@ -67,4 +67,14 @@ info! {
     deviated,
     /// Share of the distance driven outside of the route's lanes.
     outside_lanes_share,
+    /// Leaderboard 1.0 driving score so far, 0 to 100.
+    driving_score_1_0,
+    /// Leaderboard 2.0 driving score so far, 0 to 100.
+    driving_score_2_0,
+    /// Least time to collision so far, seconds, 100 at most.
+    least_ttc_s,
+    /// How often the time to collision fell below 1 s.
+    short_ttc_events,
+    /// How often an acceleration became uncomfortable.
+    discomfort_events,
 }

@@ -60,8 +60,8 @@ mod world;
 
 pub use batch::{MAX_ENVS, MAX_THREADS, StepOutputs, WorldBatch};
 pub use config::{
-    Dynamics, EgoConfig, IdmConfig, JunctionRule, LightTurns, MAX_VEHICLES, MAX_WALKERS, MapConfig,
-    MapKind, TrafficConfig, WeatherConfig, WorldConfig,
+    AdversaryConfig, Dynamics, EgoConfig, IdmConfig, JunctionRule, LightTurns, MAX_VEHICLES,
+    MAX_WALKERS, MapConfig, MapKind, MobilConfig, TrafficConfig, WeatherConfig, WorldConfig,
 };
 pub use course::{Course, CourseBook};
 pub use error::{Error, SnapshotError};
@@ -75,10 +75,10 @@ pub use raster::{BIRDSEYE_PLANES, Birdseye, BirdseyeKind, RasterMap};
 pub use reward::REWARD_TERMS;
 pub use route::{RoadOption, Route, RouteSegment};
 pub use safety::{SAFETY_CAUSES, SafetyConfig, SafetyMemory};
-pub use scene::{SceneBox, SceneLine};
+pub use scene::{SceneBox, SceneLine, SceneStop};
 pub use score::INFRACTIONS;
 pub use snapshot::{SNAPSHOT_VERSION, build_id};
-pub use state::{Ego, Ending, Rules, SoftMemory, State, Tally};
+pub use state::{Ease, Ego, Ending, Rules, SoftMemory, State, Tally};
 pub use track::track;
 pub use weather::{Conditions, DRAWS, WEATHER_CLASSES, WEATHER_PARAMETERS};
 pub use world::{Outcome, Setup, World};

@@ -114,7 +114,16 @@ impl World {
         let state = self.state();
         let present = state.vehicles.iter().filter(|vehicle| !vehicle.is_gone);
         actors.extend(present.map(actor_pose));
-        actors.extend(state.walkers.iter().map(walker_pose));
+        let adversaries = &self.setup().tuning.adversaries;
+        let walkers = state.walkers.iter().enumerate();
+        let is_seen = |(index, walker): &(usize, &Walker)| {
+            walker.is_crossing(walker.crosswalk) || !adversaries.is_hidden(state.seed, *index)
+        };
+        actors.extend(
+            walkers
+                .filter(is_seen)
+                .map(|(_, walker)| walker_pose(walker)),
+        );
     }
 
     /// Takes from `actors` what the weather takes.
@@ -168,6 +177,18 @@ impl World {
             min_speed_share: tally.min_speed_share().unwrap_or(1.0),
             deviated: flag(ending.deviated),
             outside_lanes_share: 1.0 - outside_factor,
+            driving_score_1_0: score::driving_score(
+                completion,
+                score::infraction_score_1_0(&tally.counts) * outside_factor,
+            ),
+            driving_score_2_0: score::driving_score(
+                completion,
+                score::infraction_score_2_0(&tally.counts, tally.min_speed_share())
+                    * outside_factor,
+            ),
+            least_ttc_s: f64::from(tally.ease.least_ttc_s),
+            short_ttc_events: f64::from(tally.ease.short_ttcs),
+            discomfort_events: f64::from(tally.ease.discomforts.iter().sum::<i32>()),
         };
         info.row()
     }

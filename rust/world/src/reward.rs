@@ -8,7 +8,7 @@
 //! `steer_change` and `pedal_change` compare the executed action with the one before. Factors are in
 //! [0, 1] and those of the decision's last step.
 
-use crate::state::SoftMemory;
+use crate::state::{LONGEST_TTC_S, SoftMemory};
 
 /// Names of the reward terms, in the order of every array of them.
 pub const REWARD_TERMS: [&str; 24] = [
@@ -100,6 +100,8 @@ pub struct Gathered {
     pub finished: bool,
     /// Stood too long.
     pub blocked: bool,
+    /// Time to collision with whoever is ahead in this step, seconds; `None` if nobody is, or nobody looked.
+    pub ttc_s: Option<f32>,
     /// The time to collision is below 1 s in this step.
     pub is_ttc_short: bool,
     /// Discomfort of this step, see [`discomforts`].
@@ -143,6 +145,14 @@ impl Gathered {
             centre,
         ]
     }
+}
+
+/// Time until a gap that closes at `closing_mps` is gone, seconds, [`LONGEST_TTC_S`] at most.
+pub fn time_to_collision_s(gap_m: f32, closing_mps: f32) -> f32 {
+    if closing_mps <= 0.0 {
+        return LONGEST_TTC_S;
+    }
+    (gap_m.max(0.0) / closing_mps).min(LONGEST_TTC_S)
 }
 
 /// `max(0, 1 - ttc / 2 s)` for a gap that closes at `closing_mps`.

@@ -23,7 +23,7 @@ use crate::network::NOWHERE;
 use crate::network::users::Users;
 use crate::network::walkers::WALKER_HALF_M;
 use crate::observe::{LightState, Signals, on_route};
-use crate::reward::{Gathered, SHORT_TTC_DEFICIT, speed_error, ttc_deficit};
+use crate::reward::{Gathered, SHORT_TTC_DEFICIT, speed_error, time_to_collision_s, ttc_deficit};
 use crate::score::infraction;
 use crate::signals::governing;
 use crate::state::State;
@@ -211,9 +211,12 @@ pub fn compare_with_traffic(
     };
     hazard_m = hazard_m.min(signals.stop_sign_m.unwrap_or(f32::INFINITY));
     gathered.is_ttc_short = false;
+    gathered.ttc_s = None;
     if let Some(leader) = users.leader(map, number) {
         hazard_m = hazard_m.min(leader.gap_m);
-        let deficit = ttc_deficit(leader.gap_m, ego.speed_mps - leader.speed_mps);
+        let closing_mps = ego.speed_mps - leader.speed_mps;
+        let deficit = ttc_deficit(leader.gap_m, closing_mps);
+        gathered.ttc_s = Some(time_to_collision_s(leader.gap_m, closing_mps));
         gathered.ttc_deficit += deficit;
         gathered.is_ttc_short = deficit > SHORT_TTC_DEFICIT;
     }

@@ -1,9 +1,10 @@
 //! What a picture of a world needs.
 
-use carla_online_roads::{MarkKind, PolylineKind};
+use carla_online_roads::{MarkKind, PolylineKind, RightOfWay};
 
 use crate::dynamics::HALF_EXTENTS_M;
 use crate::network::walkers::WALKER_HALF_M;
+use crate::observe::LightState;
 use crate::world::World;
 
 /// One road user's box.
@@ -30,7 +31,57 @@ pub struct SceneLine {
     pub points: Vec<[f32; 2]>,
 }
 
+/// One stop line with what holds there now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SceneStop {
+    /// Both ends, metres.
+    pub ends: [[f32; 2]; 2],
+    /// `red`, `yellow`, `green`, `stop` (a sign) or `yield`.
+    pub state: &'static str,
+}
+
 impl World {
+    /// The stop lines within a distance of the ego, with what their lights show now; none on a chain.
+    pub fn stops(&self, within_m: f32) -> Vec<SceneStop> {
+        if self.course().network.is_none() {
+            return Vec::new();
+        }
+        let (map, clock, car) = (&self.course().map, self.clock(), &self.state().ego.car);
+        let mut stops: Vec<SceneStop> = Vec::new();
+        for lane in map.driving_lanes() {
+            for line in map.stop_lines(lane) {
+                let sample = map.sample(lane, line.s_m);
+                let (x, y) = (sample.pose.x, sample.pose.y);
+                let (dx, dy) = (x - car.x, y - car.y);
+                let state = match (line.rule, &line.light) {
+                    (RightOfWay::Light, Some(light)) => match clock.shows(light) {
+                        LightState::Red => "red",
+                        LightState::Yellow => "yellow",
+                        LightState::Green => "green",
+                    },
+                    (RightOfWay::Stop, _) => "stop",
+                    (RightOfWay::Yield, _) => "yield",
+                    _ => continue,
+                };
+                if dx * dx + dy * dy > within_m * within_m {
+                    continue;
+                }
+                let (sin, cos) = libm::sincosf(sample.pose.yaw_rad);
+                let half_m = 0.5 * sample.width_m;
+                let ends = [
+                    [x + half_m * sin, y - half_m * cos],
+                    [x - half_m * sin, y + half_m * cos],
+                ];
+                // A lane has one line for each way on; where they show the same, one is enough.
+                let stop = SceneStop { ends, state };
+                if !stops.contains(&stop) {
+                    stops.push(stop);
+                }
+            }
+        }
+        stops
+    }
+
     /// The ego's box and everybody else's: vehicles first, then people on foot.
     pub fn scene(&self) -> (SceneBox, Vec<SceneBox>) {
         let car = &self.state().ego.car;

@@ -1,4 +1,4 @@
-//! Infractions and the driving score, by CARLA Leaderboard 2.1's arithmetic.
+//! Infractions and the driving scores, by CARLA Leaderboard 2.1's arithmetic, and by those of 1.0 and 2.0.
 //!
 //! Leaderboard 2.1 multiplies the share of the route driven with `1 / (1 + sum of c)`, one
 //! coefficient `c` for each infraction. What this world can commit:
@@ -92,6 +92,32 @@ pub fn infraction_score(counts: &Counts, min_speed_share: Option<f64>) -> f64 {
     1.0 / (1.0 + counted + MIN_SPEED_COEFFICIENT * shortfall)
 }
 
+/// Factors of Leaderboard 1.0 and 2.0 in the order of [`INFRACTIONS`]; `off_road` counts as the layout's collision.
+pub const FACTORS: [f64; INFRACTIONS.len()] = [
+    0.60, 0.65, 0.50, 0.65, 1.0, 1.0, 0.70, 0.80, 1.0, 1.0, 1.0, 1.0, 1.0,
+];
+/// Leaderboard 2.0: a scenario that timed out, as being blocked and the time limit are here.
+const TIMEOUT_FACTOR: f64 = 0.70;
+/// Leaderboard 2.0: being slower than the traffic costs up to this share.
+const MIN_SPEED_COST: f64 = 0.30;
+
+/// The factor by which infractions lower the score in Leaderboard 1.0: a product, no time-outs, no minimum speed.
+pub fn infraction_score_1_0(counts: &Counts) -> f64 {
+    let charged = counts.iter().zip(FACTORS);
+    charged
+        .map(|(&count, factor)| factor.powi(count.max(0)))
+        .product()
+}
+
+/// The same in Leaderboard 2.0, whose one check of the minimum speed is the route's mean here, not one of four.
+pub fn infraction_score_2_0(counts: &Counts, min_speed_share: Option<f64>) -> f64 {
+    let timeouts = counts[infraction::BLOCKED] + counts[infraction::TIMED_OUT];
+    let shortfall = 1.0 - min_speed_share.unwrap_or(1.0).clamp(0.0, 1.0);
+    infraction_score_1_0(counts)
+        * TIMEOUT_FACTOR.powi(timeouts.max(0))
+        * (1.0 - MIN_SPEED_COST * shortfall)
+}
+
 /// The factor for driving outside of the route's lanes.
 pub fn outside_factor(outside_m: f64, distance_m: f64) -> f64 {
     if distance_m > 0.0 {
@@ -154,6 +180,20 @@ mod tests {
         all[i::COLLISION_WALKER] = 2;
         // 1 + 0.7 + 0.6 + 2 x 1.0 + 0.6 + 0.4 + 0.25 + 0.4 + 0.4
         assert!((infraction_score(&all, None) - 1.0 / 6.35).abs() < 1e-12);
+    }
+
+    #[test]
+    fn earlier_leaderboards_multiply() {
+        let mut counts = Counts::default();
+        counts[i::COLLISION_VEHICLE] = 2;
+        counts[i::RED_LIGHT] = 1;
+        counts[i::LANE_INVASION] = 40;
+        assert!((infraction_score_1_0(&counts) - 0.36 * 0.7).abs() < 1e-12);
+        counts[i::TIMED_OUT] = 1;
+        assert!((infraction_score_1_0(&counts) - 0.252).abs() < 1e-12);
+        // 0.252 x 0.7 x (1 - 0.3 x 0.5)
+        assert!((infraction_score_2_0(&counts, Some(0.5)) - 0.252 * 0.7 * 0.85).abs() < 1e-12);
+        assert!((infraction_score_2_0(&counts, None) - 0.252 * 0.7).abs() < 1e-12);
     }
 
     #[test]

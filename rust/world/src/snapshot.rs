@@ -19,7 +19,7 @@ use crate::dynamics::{CarState, GEARS};
 use crate::error::{Error, SnapshotError};
 use crate::hash::hash_bytes;
 use crate::network::{AHEAD, NOWHERE, Walker, Way};
-use crate::state::{Ego, Ending, Rules, SoftMemory, State, Tally};
+use crate::state::{Ease, Ego, Ending, LONGEST_TTC_S, Rules, SoftMemory, State, Tally};
 use crate::traffic::{VEHICLE_MODELS, Vehicle};
 use crate::world::{Setup, World};
 
@@ -28,7 +28,7 @@ use codec::{Codec, Reader, codec_struct};
 
 const MAGIC: [u8; 8] = *b"cowrlds\0";
 /// Version of the snapshot format.
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 /// Coordinates and distances beyond this are impossible, metres.
 const FARTHEST_M: f32 = 1e6;
 /// Speeds beyond this are impossible, m/s.
@@ -71,6 +71,7 @@ codec_struct!(Vehicle {
     next_change_s,
     next_brake_s,
     brake_until_s,
+    calm_until_s,
     draws,
     is_gone,
     x,
@@ -85,6 +86,13 @@ codec_struct!(SoftMemory {
     ttc_left_s,
     discomfort_left_s,
     off_centre_s
+});
+codec_struct!(Ease {
+    least_ttc_s,
+    short_ttcs,
+    discomforts,
+    is_ttc_short,
+    uncomfortable
 });
 codec_struct!(Rules {
     walker_contacts,
@@ -132,6 +140,7 @@ codec_struct!(Tally {
     is_off_route,
     standing_s,
     soft,
+    ease,
     rules,
     distance_m,
     near_steps,
@@ -149,6 +158,7 @@ codec_struct!(Ending {
 });
 codec_struct!(State {
     seed,
+    stream,
     frame,
     ego,
     vehicles,
@@ -394,6 +404,13 @@ fn check(state: &State, course: &Course) -> Result<(), SnapshotError> {
     let groups = course.map.light_groups();
     let is_light = rules.light_group == NOWHERE || (rules.light_group as usize) < groups.len();
     require(is_light, "tally.rules.light_group")?;
+    let ease = &tally.ease;
+    let is_ease = (0.0..=LONGEST_TTC_S).contains(&ease.least_ttc_s)
+        && ease.uncomfortable < 8
+        && std::iter::once(&ease.short_ttcs)
+            .chain(&ease.discomforts)
+            .all(|count| (0..1_000_000_000).contains(count));
+    require(is_ease, "tally.ease")?;
     let timers = [soft.ttc_left_s, soft.off_centre_s, tally.standing_s];
     let timers_fit = timers
         .iter()

@@ -50,6 +50,52 @@ pub struct SoftMemory {
     pub off_centre_s: f32,
 }
 
+/// Times to collision beyond this aren't told, seconds.
+pub const LONGEST_TTC_S: f32 = 100.0;
+
+/// How close and how rough the driving was.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ease {
+    /// Least time to collision with whoever was ahead so far, seconds, [`LONGEST_TTC_S`] at most.
+    pub least_ttc_s: f32,
+    /// How often the time to collision fell below 1 s.
+    pub short_ttcs: i32,
+    /// How often an acceleration became uncomfortable: forward, backward, sideways.
+    pub discomforts: [i32; 3],
+    /// The time to collision is below 1 s now.
+    pub is_ttc_short: bool,
+    /// These are uncomfortable now, one bit each.
+    pub uncomfortable: u8,
+}
+
+impl Default for Ease {
+    fn default() -> Self {
+        Self {
+            least_ttc_s: LONGEST_TTC_S,
+            short_ttcs: 0,
+            discomforts: [0; 3],
+            is_ttc_short: false,
+            uncomfortable: 0,
+        }
+    }
+}
+
+impl Ease {
+    /// Takes in one step: the time to collision, whether it is short, and the excesses over comfort.
+    pub fn note(&mut self, ttc_s: f32, is_ttc_short: bool, discomforts: &[f32; 3]) {
+        self.least_ttc_s = self.least_ttc_s.min(ttc_s);
+        self.short_ttcs += i32::from(is_ttc_short && !self.is_ttc_short);
+        self.is_ttc_short = is_ttc_short;
+        for (axis, excess) in discomforts.iter().enumerate() {
+            let bit = 1 << axis;
+            let was = self.uncomfortable & bit != 0;
+            let is = *excess > 0.0;
+            self.discomforts[axis] += i32::from(is && !was);
+            self.uncomfortable = (self.uncomfortable & !bit) | if is { bit } else { 0 };
+        }
+    }
+}
+
 /// What the rules of a network remember.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
@@ -110,6 +156,8 @@ pub struct Tally {
     pub standing_s: f32,
     /// What soft reward factors remember.
     pub soft: SoftMemory,
+    /// How close and how rough it was.
+    pub ease: Ease,
     /// What the rules of a network remember.
     pub rules: Rules,
     /// Distance travelled, metres.
@@ -166,11 +214,37 @@ impl Ending {
     }
 }
 
+impl State {
+    /// Becomes a copy of another state; what was allocated is used again.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        let Self {
+            seed,
+            stream,
+            frame,
+            ego,
+            vehicles,
+            ways,
+            walkers,
+            tally,
+            ending,
+        } = self;
+        (*seed, *stream, *frame) = (other.seed, other.stream, other.frame);
+        ego.clone_from(&other.ego);
+        vehicles.clone_from(&other.vehicles);
+        ways.clone_from(&other.ways);
+        walkers.clone_from(&other.walkers);
+        tally.clone_from(&other.tally);
+        *ending = other.ending;
+    }
+}
+
 /// The state of an episode.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
     /// The episode's seed.
     pub seed: u64,
+    /// The seed of what is still to be drawn: the episode's own, until a branch gets another.
+    pub stream: u64,
     /// Simulation steps since the start.
     pub frame: u32,
     /// The ego.

@@ -11,8 +11,10 @@ use crate::config::TrafficConfig;
 use crate::course::Course;
 use crate::rng::{Purpose, Stream};
 
+mod conduct;
 mod idm;
 mod slot;
+pub use conduct::{Adversaries, Manner, Mobil, Prospect, calm_until_s, is_chosen};
 pub use idm::Idm;
 pub use slot::{InLane, Slot};
 
@@ -63,6 +65,8 @@ pub struct Vehicle {
     pub next_brake_s: f32,
     /// Until when it brakes hard, seconds.
     pub brake_until_s: f32,
+    /// Until when it stays in its lane after a change of its own choice, seconds.
+    pub calm_until_s: f32,
     /// Random numbers used up so far.
     pub draws: u32,
     /// It has left the map over the end of the road.
@@ -101,6 +105,7 @@ impl Vehicle {
             next_change_s: NEVER_S,
             next_brake_s: NEVER_S,
             brake_until_s: 0.0,
+            calm_until_s: 0.0,
             draws: 0,
             is_gone: false,
             x: 0.0,
@@ -160,6 +165,10 @@ impl Vehicle {
 pub struct Tuning {
     /// Car following.
     pub idm: Idm,
+    /// Lane changes for gain.
+    pub mobil: Mobil,
+    /// Those who break rules.
+    pub adversaries: Adversaries,
     lane_change_s: f32,
     change_every_s: f64,
     brake_every_s: f64,
@@ -171,6 +180,8 @@ impl Tuning {
     pub fn new(config: &TrafficConfig) -> Self {
         Self {
             idm: Idm::new(&config.idm),
+            mobil: Mobil::new(&config.mobil),
+            adversaries: Adversaries::new(&config.adversaries),
             lane_change_s: config.lane_change_s as f32,
             change_every_s: 100.0 / config.lane_changes_per_100s.max(1e-12),
             brake_every_s: config.hard_brake_every_s,
@@ -225,24 +236,104 @@ pub fn advance(
     slots: &mut [Slot],
     course: &Course,
     tuning: &Tuning,
-    seed: u64,
+    seeds: Seeds,
     now_s: f32,
     step_s: f32,
 ) {
     for (index, vehicle) in vehicles.iter_mut().enumerate() {
         if !vehicle.is_gone {
             vehicle.acceleration_mps2 = follow(vehicle, slots, index, tuning);
-            plan(vehicle, index, tuning, seed, now_s);
+            plan(vehicle, index, tuning, seeds.stream, now_s);
         }
     }
     for (index, vehicle) in vehicles.iter_mut().enumerate() {
-        if !vehicle.is_gone && vehicle.wish != 0 {
-            try_lane_change(vehicle, slots, index, course, tuning, now_s);
+        if vehicle.is_gone {
+            continue;
+        }
+        let chosen = choose_lane(
+            vehicle,
+            slots,
+            index,
+            course,
+            tuning,
+            seeds.episode,
+            now_s,
+            step_s,
+        );
+        if vehicle.wish != 0 {
+            let is_changed = try_lane_change(vehicle, slots, index, course, tuning, now_s, chosen);
+            if is_changed && chosen != Choice::Drawn {
+                vehicle.calm_until_s = calm_until_s(now_s);
+            }
         }
     }
     for vehicle in vehicles.iter_mut().filter(|vehicle| !vehicle.is_gone) {
         roll(vehicle, course, tuning, step_s);
     }
+}
+
+/// The seeds of an episode's traffic.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeds {
+    /// Of the episode: who behaves how.
+    pub episode: u64,
+    /// Of what is still to be drawn.
+    pub stream: u64,
+}
+
+/// Why a vehicle wants to change lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// Because its time had come.
+    Drawn,
+    /// Because it gains.
+    Gain,
+    /// To get closely before the ego.
+    CutIn,
+}
+
+/// Sets a wish for a lane change that pays, or that cuts in on the ego, who has the last slot.
+#[allow(clippy::too_many_arguments)] // a step's ingredients; a struct would only rename them
+fn choose_lane(
+    vehicle: &mut Vehicle,
+    slots: &[Slot],
+    index: usize,
+    course: &Course,
+    tuning: &Tuning,
+    seed: u64,
+    now_s: f32,
+    step_s: f32,
+) -> Choice {
+    let (mobil, adversaries) = (&tuning.mobil, &tuning.adversaries);
+    let here = &course.map.lanes()[vehicle.lane as usize];
+    let has = [
+        here.left.is_some() && here.may_change_left,
+        here.right.is_some() && here.may_change_right,
+    ];
+    let own = slots[index];
+    if adversaries.any_cut_in()
+        && let Some(ego) = slots.last()
+    {
+        let side = (ego.ranks.0 as i8 - own.ranks.0 as i8).signum();
+        let is_beside = own.ranks.0.abs_diff(ego.ranks.0) == 1 && ego.ranks.0 == ego.ranks.1;
+        let is_open = has[usize::from(side > 0)] && own.station_m > ego.station_m;
+        let ahead_m = own.gap_to(ego);
+        if is_beside
+            && is_open
+            && adversaries.cuts_in(seed, index, vehicle, now_s, ahead_m, ego.speed_mps)
+        {
+            (vehicle.wish, vehicle.wish_until_s) = (side, now_s + step_s);
+            return Choice::CutIn;
+        }
+    }
+    if mobil.is_due(seed, index, vehicle, now_s, step_s) {
+        let side = mobil.side(&own, slots, index, vehicle, &tuning.idm, has);
+        if side != 0 {
+            (vehicle.wish, vehicle.wish_until_s) = (side, now_s + step_s);
+            return Choice::Gain;
+        }
+    }
+    Choice::Drawn
 }
 
 fn follow(vehicle: &Vehicle, slots: &[Slot], index: usize, tuning: &Tuning) -> f32 {
@@ -313,26 +404,30 @@ fn try_lane_change(
     course: &Course,
     tuning: &Tuning,
     now_s: f32,
-) {
+    choice: Choice,
+) -> bool {
     if vehicle.change_done < 1.0 || now_s < vehicle.brake_until_s {
-        return;
+        return false;
     }
     let Some((target, side)) = wanted_lane(&course.map, vehicle.lane, vehicle.wish) else {
         vehicle.wish = 0;
-        return;
+        return false;
     };
     let Some(rank) = course.rank(target).map(|rank| rank as u8) else {
-        return;
+        return false;
     };
     let own = slots[index];
+    // Whoever cuts in doesn't mind the ego, whose slot is the last.
+    let ignored = (choice == Choice::CutIn).then(|| slots.len() - 1);
     let is_free = slots.iter().enumerate().all(|(other, slot)| {
         other == index
+            || Some(other) == ignored
             || rank < slot.ranks.0
             || rank > slot.ranks.1
             || tuning.idm.accepts_gap(&own, slot)
     });
     if !is_free {
-        return;
+        return false;
     }
     let there_m = course.map.abreast(vehicle.lane, vehicle.s_m, target);
     let width_m = course.map.sample(target, there_m).width_m;
@@ -344,6 +439,7 @@ fn try_lane_change(
     vehicle.s_m = there_m;
     vehicle.wish = 0;
     slots[index].ranks = (own.ranks.0.min(rank), own.ranks.1.max(rank));
+    true
 }
 
 fn roll(vehicle: &mut Vehicle, course: &Course, tuning: &Tuning, step_s: f32) {

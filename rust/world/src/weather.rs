@@ -120,6 +120,7 @@ impl Conditions {
             throttle_lag_s: stream.between(config.ego.throttle_lag_s) as f32,
             full_brake_mps2: stream.between(config.ego.full_brake_mps2) as f32,
             steer_gain: stream.between(config.ego.steer_gain) as f32,
+            grip_mps2: config.ego.grip_mps2 as f32,
         };
         Self {
             parameters,

@@ -14,6 +14,7 @@ use crate::network::{Network, drive};
 use crate::observe::Signals;
 use crate::place::{Whereabouts, place};
 use crate::reward::{Gathered, RewardTerms};
+use crate::rng::mix;
 use crate::rules;
 use crate::score::{Counts, infraction};
 use crate::signals::signals_ahead;
@@ -34,7 +35,7 @@ pub struct Setup {
     pub config_hash: u64,
     /// The courses.
     pub courses: CourseBook,
-    tuning: Tuning,
+    pub(crate) tuning: Tuning,
     pub(crate) limits: Limits,
     pub(crate) step_s: f32,
     allowed_m: f32,
@@ -148,6 +149,7 @@ impl World {
         };
         let state = State {
             seed,
+            stream: seed,
             frame: 0,
             ego,
             vehicles: start.vehicles,
@@ -170,6 +172,36 @@ impl World {
             model,
             state,
         }
+    }
+
+    /// Whether it belongs to a batch with this set-up.
+    pub(crate) fn is_of(&self, setup: &Arc<Setup>) -> bool {
+        Arc::ptr_eq(&self.setup, setup)
+    }
+
+    /// Becomes a copy of another world; what was allocated is used again.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        let Self {
+            setup,
+            course,
+            conditions,
+            model,
+            state,
+        } = self;
+        if !Arc::ptr_eq(setup, &other.setup) {
+            *setup = Arc::clone(&other.setup);
+        }
+        if !Arc::ptr_eq(course, &other.course) {
+            *course = Arc::clone(&other.course);
+        }
+        (*conditions, *model) = (other.conditions, other.model);
+        state.copy_from(&other.state);
+    }
+
+    /// Lets everything that is still to be drawn come out differently from here on: by number, so that branches of
+    /// one state differ from each other, and the same number gives the same future.
+    pub fn fork(&mut self, number: u64) {
+        self.state.stream = mix(self.state.stream ^ mix(number.wrapping_add(1)));
     }
 
     /// Weather, traits and density that were drawn for this episode.
@@ -348,13 +380,16 @@ impl World {
             limit_mps,
             gathered,
         );
-        let (seed, vehicles) = (self.state.seed, &mut self.state.vehicles);
+        let seeds = traffic::Seeds {
+            episode: self.state.seed,
+            stream: self.state.stream,
+        };
         traffic::advance(
-            vehicles,
+            &mut self.state.vehicles,
             &mut slots[..=count],
             course,
             &setup.tuning,
-            seed,
+            seeds,
             now_s,
             setup.step_s,
         );
@@ -402,6 +437,7 @@ impl World {
         let ego = start::ego_user(&self.course, &self.state.ego);
         let State {
             seed,
+            stream,
             vehicles,
             ways,
             walkers,
@@ -413,6 +449,7 @@ impl World {
             tuning: &self.setup.tuning,
             clock,
             seed: *seed,
+            stream: *stream,
             now_s,
             step_s: self.setup.step_s,
             walker_pause_s: self.setup.config.traffic.walker_pause_s,

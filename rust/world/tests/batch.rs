@@ -166,7 +166,7 @@ fn impossible_calls_are_refused_and_change_nothing() {
     ));
     assert_eq!(driven.hashes(), hashes);
     assert!(matches!(
-        driven.batch.branch(0, &[1, 2]),
+        driven.batch.branch(0, &[1, 2], false),
         Err(Error::EnvIndex {
             env: 2,
             num_envs: 2
@@ -198,7 +198,7 @@ fn an_ended_episode_must_be_reset() {
 #[test]
 fn branches_go_on_from_the_same_state_and_part_with_their_actions() {
     let mut driven = Driven::new(short(), &[1, 2, 3], 1);
-    driven.batch.branch(0, &[1, 2]).unwrap();
+    driven.batch.branch(0, &[1, 2], false).unwrap();
     driven.step(&[0.0, 1.0, 0.0, 1.0, 0.0, -1.0], None).unwrap();
     let hashes = driven.hashes();
     assert_eq!(hashes[0], hashes[1]);

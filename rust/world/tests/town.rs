@@ -369,3 +369,60 @@ fn running_a_red_light_is_noticed_and_charged() {
     }
     assert!(ran > 3 && green > 3, "{ran} {green}");
 }
+
+/// Gridlock: nobody may stand for three minutes in a town of 5 x 5 blocks, whoever drives.
+#[test]
+fn a_large_town_never_locks() {
+    let minutes: f64 = std::env::var("CARLA_ONLINE_TOWN_MINUTES")
+        .ok()
+        .and_then(|minutes| minutes.parse().ok())
+        .unwrap_or(2.0);
+    for is_hurried in [false, true] {
+        let mut own = config(MapKind::Grid);
+        (own.map.columns, own.map.rows, own.map.lanes) = (5, 5, if is_hurried { 2 } else { 1 });
+        own.map.control = JunctionRule::Mixed;
+        own.map.map_variants = 1;
+        own.map.length_m = [300.0, 900.0];
+        (own.traffic.slow_vehicles, own.traffic.fast_vehicles) = (48, 16);
+        own.traffic.spread_m = 1000.0;
+        own.traffic.walkers = 16;
+        own.blocked_after_s = 10_000.0;
+        own.time_limit_factor = 100.0;
+        if is_hurried {
+            own.traffic.mobil.share = 1.0;
+            own.traffic.idm.headway_s = 0.7;
+            own.traffic.adversaries.red_light_share = 0.2;
+            own.traffic.adversaries.jaywalk_share = 0.5;
+        }
+        let setup = setup(own);
+        let mut simulated_s = 0.0;
+        let (mut longest_s, mut changes, mut seed) = (0.0_f32, 0_u32, 0);
+        while simulated_s < minutes * 60.0 {
+            let mut world = World::reset(Arc::clone(&setup), seed).unwrap();
+            seed += 1;
+            let mut stands_s = vec![0.0_f32; world.state().vehicles.len()];
+            // The ego waits where it is for as long as it may: others drive around it or stand behind it, so what
+            // stands behind it doesn't count; it drives on instead.
+            while !world.has_ended() && simulated_s < minutes * 60.0 {
+                let before = world.state().vehicles.clone();
+                drive_along(&mut world);
+                simulated_s += 0.1;
+                for ((stand_s, old), new) in stands_s
+                    .iter_mut()
+                    .zip(&before)
+                    .zip(&world.state().vehicles)
+                {
+                    let is_standing = !new.is_gone && new.speed_mps < 0.1;
+                    *stand_s = if is_standing { *stand_s + 0.1 } else { 0.0 };
+                    longest_s = longest_s.max(*stand_s);
+                    changes += u32::from(old.change_done >= 1.0 && new.change_done < 1.0);
+                }
+            }
+        }
+        eprintln!(
+            "5x5, hurried {is_hurried}: longest stand {longest_s:.0} s, {changes} lane changes, {seed} episodes"
+        );
+        assert!(longest_s < 180.0, "{longest_s} s");
+        assert!(!is_hurried || changes > 0, "nobody overtakes");
+    }
+}

@@ -29,7 +29,7 @@ class CarlaBatch:
     """
 
     def __init__(self, config: CarlaEnvConfig) -> None:
-        world = json.loads(config.world_json())
+        world = json.loads(config.stage_configs()[0].world_json())
         self.num_envs = config.num_envs
         self.sim_failures: NDArray[np.object_] = np.full(self.num_envs, "", dtype=object)
         self._drives = [
@@ -37,6 +37,11 @@ class CarlaBatch:
             for index in range(self.num_envs)
         ]
         self._pool = ThreadPoolExecutor(self.num_envs, "carla-env") if self.num_envs > 1 else None
+
+    def assign(self, stages: NDArray[np.int64], mask: NDArray[np.bool_]) -> None:
+        """Sets the stage that the next reset of the rows in `mask` draws from; int64 [N], bool [N]."""
+        for row in np.flatnonzero(mask).tolist():
+            self._drives[row].assign(int(stages[row]))
 
     def reset(
         self,
@@ -105,6 +110,10 @@ class CarlaBatch:
     def scene(self, env: int) -> dict[str, dict[str, list[float]]]:
         """Returns where the ego and the others were seen; see `WorldBatch.scene`."""
         return self._drives[env].mirror.scene()
+
+    def stops(self, env: int) -> list[tuple[list[float], str]]:
+        """Returns what holds at the stop lines near; see `WorldBatch.stops`."""
+        return self._drives[env].mirror.stops()
 
     def road(self, env: int) -> list[tuple[str, bytes]]:
         """Returns the lines of the road; see `WorldBatch.road`."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator
 
 from carla_online.config import Config, NameOrParts
+from carla_online.envs.curriculum import CurriculumConfig, read_curriculum, staged
 from carla_online.envs.reward import RewardConfig
 from carla_online.envs.safety import SafetyConfig
 from carla_online.envs.world.config import WorldEnvConfig
@@ -77,6 +78,8 @@ class CarlaEnvConfig(Config):
     """A preset and weights of the reward terms."""
     safety: SafetyConfig = Field(default_factory=SafetyConfig)
     """What stands between the proposed and the executed action."""
+    curriculum: NameOrParts = "none"
+    """As in the embedded world; another stage's road is sent to the server when its first episode is drawn."""
 
     @field_validator("servers")
     @classmethod
@@ -142,7 +145,16 @@ class CarlaEnvConfig(Config):
             observation=self.observation,
             reward=self.reward,
             safety=self.safety,
+            curriculum=self.curriculum,
         )
+
+    def course_of_stages(self) -> CurriculumConfig | None:
+        """Returns the curriculum, if there is one."""
+        return read_curriculum(self.curriculum)
+
+    def stage_configs(self) -> tuple[CarlaEnvConfig, ...]:
+        """Returns this configuration for every stage; without a curriculum just itself."""
+        return staged(self, self.course_of_stages())
 
     def world_json(self) -> str:
         """Returns the complete configuration of that world as JSON; raises as `WorldEnvConfig.world_json`."""

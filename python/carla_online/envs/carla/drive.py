@@ -56,7 +56,8 @@ class CarlaDrive:
         self._config, self._index = config, index
         self._step_s, self._decision_steps = step_s, decision_steps
         self._by_manager = config.traffic_by == "traffic_manager"
-        self.mirror = _native.WorldMirror(config.world_json())
+        self._mirrors = [_native.WorldMirror(stage.world_json()) for stage in config.stage_configs()]
+        self.mirror = self._mirrors[0]
         self._own_server: Server | None = None
         self._connection: Connection | None = None
         self._cast: Cast | None = None
@@ -68,6 +69,10 @@ class CarlaDrive:
     def server(self) -> str:
         """Where it drives, for messages."""
         return self._config.servers[self._index]
+
+    def assign(self, stage: int) -> None:
+        """Lets the next reset draw its episode from a stage of the curriculum."""
+        self.mirror = self._mirrors[stage]
 
     def reset(self, seed: int) -> None:
         """Begins the episode of `seed`, on a new connection if the last one failed.

@@ -17,13 +17,15 @@ _NOT_COLUMNS: Final = (
     "reward_terms",
     "draws",
     "slice_index",
+    "stage",
+    "curriculum_level",
     "safety_intervened",
     "episode_seed",
     "sim_failure",
 )
 _COLUMNS: Final = tuple(key for key in INFO_KEYS if key.name not in _NOT_COLUMNS)
 _WEATHER_CLASS: Final = DRAW_NAMES.index("weather_class")
-KEPT: Final = ("obs", "reward_terms", "terminated", "truncated", "info", "infractions", "draws")
+KEPT: Final = ("obs", "reward_terms", "terminated", "truncated", "info", "infractions", "draws", "stages", "levels")
 """Names of the arrays, for those who store them."""
 
 
@@ -38,6 +40,8 @@ class WorldBuffers:
         info: float64 [N, I], native columns.
         infractions: int32 [N, J].
         draws: float64 [N, M].
+        stages: int64 [N], the curriculum's stage of each episode.
+        levels: int64 [N], the stage being learned when the episode began or ended; -1 without a curriculum.
         sim_failures: object [N] of `str`: how the simulator failed; empty if it didn't.
     """
 
@@ -62,7 +66,14 @@ class WorldBuffers:
         self.info: NDArray[np.float64] = np.zeros((num_envs, len(native_columns)), np.float64)
         self.infractions: NDArray[np.int32] = np.zeros((num_envs, len(INFRACTION_NAMES)), np.int32)
         self.draws: NDArray[np.float64] = np.zeros((num_envs, len(DRAW_NAMES)), np.float64)
+        self.stages: NDArray[np.int64] = np.zeros(num_envs, np.int64)
+        self.levels: NDArray[np.int64] = np.full(num_envs, -1, np.int64)
         self.sim_failures: NDArray[np.object_] = np.full(num_envs, "", dtype=object)
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Returns the native column behind a key of `info`, float64 [N]."""
+        column: NDArray[np.float64] = self.info[:, self._column_of[name][0]]
+        return column
 
     def clear_step(self, rows: NDArray[np.bool_]) -> None:
         """Zeroes what a step wrote in `rows` (bool [N]), where no step was taken."""
@@ -84,7 +95,10 @@ class WorldBuffers:
         by_name["infractions"] = self.infractions.copy()
         by_name["reward_terms"] = self.reward_terms.copy()
         by_name["draws"] = self.draws.copy()
-        by_name["slice_index"] = self.draws[:, _WEATHER_CLASS].astype(np.int64)
+        weather_class = self.draws[:, _WEATHER_CLASS].astype(np.int64)
+        by_name["slice_index"] = self.stages * len(WEATHER_CLASSES) + weather_class
+        by_name["stage"] = self.stages.copy()
+        by_name["curriculum_level"] = self.levels.copy()
         by_name["safety_intervened"] = np.zeros(len(rows), np.bool_)
         by_name["episode_seed"] = episode_seeds.copy()
         by_name["sim_failure"] = self.sim_failures.copy()

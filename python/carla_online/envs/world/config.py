@@ -16,6 +16,7 @@ from pydantic import Field
 from carla_online import _native
 from carla_online.config import Config, NameOrParts, merge
 from carla_online.envs.contract import WEATHER_CLASSES
+from carla_online.envs.curriculum import CurriculumConfig, read_curriculum, staged
 from carla_online.envs.randomization import RANDOMIZATIONS, WEATHERS
 from carla_online.envs.reward import RewardConfig
 from carla_online.envs.safety import SafetyConfig
@@ -51,6 +52,12 @@ class EpisodesConfig(Protocol):
     def world_json(self) -> str:
         """Returns the complete configuration of the world as JSON."""
 
+    def course_of_stages(self) -> CurriculumConfig | None:
+        """Returns the curriculum, if there is one."""
+
+    def stage_configs(self) -> tuple[EpisodesConfig, ...]:
+        """Returns this configuration for every stage; without a curriculum just itself."""
+
 
 class WorldEnvConfig(Config):
     """An environment in the embedded driving world."""
@@ -81,6 +88,8 @@ class WorldEnvConfig(Config):
     """A preset and weights of the reward terms."""
     safety: SafetyConfig = Field(default_factory=SafetyConfig)
     """What stands between the proposed and the executed action."""
+    curriculum: NameOrParts = "none"
+    """A curriculum's name, or its stages: see `CurriculumConfig`."""
 
     @property
     def birdseye(self) -> str | None:
@@ -102,11 +111,26 @@ class WorldEnvConfig(Config):
 
         One name for each weather class, in their order: which one an episode has, its draw tells.
         """
+        course = self.course_of_stages()
+        if course is not None:
+            return tuple(f"{stage.name}/{weather}" for stage in course.stages for weather in WEATHER_CLASSES)
         names = [
             value if isinstance(value, str) else str(value.get("preset", default))
             for value, default in ((self.map, "straight"), (self.traffic, "default"))
         ]
         return tuple("/".join([*names, weather]) for weather in WEATHER_CLASSES)
+
+    def course_of_stages(self) -> CurriculumConfig | None:
+        """Returns the curriculum, if there is one.
+
+        Raises:
+            ConfigError: It is wrong.
+        """
+        return read_curriculum(self.curriculum)
+
+    def stage_configs(self) -> tuple[WorldEnvConfig, ...]:
+        """Returns this configuration for every stage; without a curriculum just itself."""
+        return staged(self, self.course_of_stages())
 
     def resolve(self) -> dict[str, Any]:
         """Returns the world's configuration: its defaults, the presets, then what the user wrote.

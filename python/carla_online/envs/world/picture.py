@@ -16,6 +16,7 @@ _AHEAD_SHARE: Final = 0.7  # of the picture's height lies ahead of the ego
 _BACKGROUND: Final = (38, 42, 46)
 _ROAD: Final = {"route": (74, 124, 89)}
 _LINE: Final = (150, 150, 150)
+_STOPS: Final = {"red": (214, 39, 40), "yellow": (232, 180, 0), "green": (44, 160, 44), "stop": (178, 24, 43)}
 _EGO: Final = (240, 180, 40)
 _ACTOR: Final = (90, 150, 220)
 
@@ -34,6 +35,8 @@ def draw(scene: Scene, road: list[Polyline]) -> NDArray[np.uint8]:
     picture[:] = _BACKGROUND
     for line in road:
         _draw_line(picture, _to_pixels(line.points.astype(np.float64), scene), _ROAD.get(line.kind, _LINE))
+    for ends, state in zip(scene.stops, scene.states, strict=True):
+        _draw_line(picture, _to_pixels(ends.reshape(2, 2), scene), _STOPS.get(state, _LINE))
     for actor in scene.actors:
         _draw_box(picture, actor, scene, _ACTOR)
     _draw_box(picture, scene.ego, scene, _EGO)

@@ -45,6 +45,44 @@ TRAFFICS: Final[Mapping[str, Mapping[str, Any]]] = {
     "dense": {"slow_vehicles": 16, "fast_vehicles": 4},
     # For street networks: more vehicles, near the route. People at crosswalks are the key `walkers`.
     "urban": {"slow_vehicles": 16, "fast_vehicles": 8, "spread_m": 150.0},
+    # The same number of vehicles with other drivers: from those who keep far behind to those who crowd and overtake.
+    "cautious": {
+        "slow_vehicles": 16,
+        "fast_vehicles": 8,
+        "spread_m": 150.0,
+        "lane_changes_per_100s": 0.3,
+        "lane_change_s": 5.0,
+        "idm": {"acceleration_mps2": 1.0, "deceleration_mps2": 1.5, "headway_s": 2.0, "standstill_gap_m": 3.0},
+    },
+    "assertive": {
+        "slow_vehicles": 16,
+        "fast_vehicles": 8,
+        "spread_m": 150.0,
+        "slow_speed_mps": [8.0, 12.0],
+        "fast_speed_mps": [12.0, 15.0],
+        "idm": {"acceleration_mps2": 2.0, "deceleration_mps2": 2.5, "headway_s": 1.0},
+        "mobil": {"share": 0.5, "politeness": 0.3},
+    },
+    "aggressive": {
+        "slow_vehicles": 16,
+        "fast_vehicles": 8,
+        "spread_m": 150.0,
+        "slow_speed_mps": [10.0, 14.0],
+        "fast_speed_mps": [14.0, 17.0],
+        "lane_change_s": 2.5,
+        "idm": {"acceleration_mps2": 2.5, "deceleration_mps2": 3.5, "headway_s": 0.7, "standstill_gap_m": 1.5},
+        "mobil": {"share": 1.0, "politeness": 0.0, "gain_mps2": 0.1, "safe_mps2": 4.0},
+    },
+    # Some who make it hard for the ego: they cut in, brake for nothing, run red lights, step out from where nobody saw
+    # them. People on foot come with the key `walkers`.
+    "adversarial": {
+        "slow_vehicles": 16,
+        "fast_vehicles": 8,
+        "spread_m": 150.0,
+        "hard_brake_share": 0.3,
+        "mobil": {"share": 0.5, "politeness": 0.1},
+        "adversaries": {"cut_in_share": 0.4, "red_light_share": 0.15, "jaywalk_share": 0.4, "hidden_share": 0.4},
+    },
 }
 """Parts laid over the world's default traffic."""
 

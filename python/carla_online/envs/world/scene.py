@@ -23,6 +23,10 @@ class Scene:
     """float64 [6], see `POSE_COLUMNS`."""
     actors: NDArray[np.float64]
     """float64 [M, 6], everybody else."""
+    stops: NDArray[np.float64]
+    """float64 [L, 4], both ends (x, y, x, y) of the stop lines near, metres."""
+    states: tuple[str, ...]
+    """What holds at each of them now: `red`, `yellow`, `green`, `stop`, `yield`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,14 @@ class Polyline:
     """float32 [P, 2], metres."""
 
 
-def read_scene(native: Mapping[str, Any]) -> Scene:
-    """Returns the native scene as arrays."""
-    return Scene(ego=_table(native["ego"])[0], actors=_table(native["actors"]))
+def read_scene(native: Mapping[str, Any], stops: Sequence[tuple[Sequence[float], str]] = ()) -> Scene:
+    """Returns the native scene and stop lines as arrays."""
+    return Scene(
+        ego=_table(native["ego"])[0],
+        actors=_table(native["actors"]),
+        stops=np.array([ends for ends, _ in stops], np.float64).reshape(-1, 4),
+        states=tuple(state for _, state in stops),
+    )
 
 
 def read_road(native: Sequence[tuple[str, Any]]) -> list[Polyline]:

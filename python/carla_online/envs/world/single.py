@@ -30,6 +30,7 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
         weather: Preset or parts.
         randomization: Preset: what every episode draws anew.
         observation: `vector`, `birdseye_small` or `birdseye_carl`.
+        curriculum: A curriculum's name, or its stages.
         reward: A preset's name, weights, or a function float32 [N, K] to float32 [N].
         render_mode: `None` or `"rgb_array"`: a small picture from above, uint8 [240, 240, 3].
 
@@ -51,6 +52,7 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
         weather: str | dict[str, Any] = "clear",
         randomization: str = "none",
         observation: str = "vector",
+        curriculum: str | dict[str, Any] = "none",
         reward: RewardConfig | str | Mapping[str, Any] | RewardFunction | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class WorldEnv(gym.Env[Observations, NDArray[Any]]):
             weather=weather,
             randomization=randomization,
             observation=observation,
+            curriculum=curriculum,
             reward=reward,
             autoreset_mode=AutoresetMode.DISABLED,
             render_mode=render_mode,

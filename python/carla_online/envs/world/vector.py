@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from carla_online import _native
 from carla_online.config import validate
 from carla_online.envs.contract import Capabilities, Snapshot
+from carla_online.envs.curriculum import Curriculum, successes
 from carla_online.envs.reward import Reward, RewardConfig, RewardFunction, read_reward
 from carla_online.envs.seeding import Split, episode_seeds, stream_seeds
 from carla_online.envs.world.arguments import read_actions, read_mask, read_mode, read_options, read_sequences
@@ -24,6 +25,7 @@ from carla_online.envs.world.buffers import WorldBuffers
 from carla_online.envs.world.config import EpisodesConfig, WorldEnvConfig
 from carla_online.envs.world.picture import draw
 from carla_online.envs.world.scene import Polyline, Scene, read_road, read_scene
+from carla_online.envs.world.staged import StagedBatch
 from carla_online.envs.world.state import WorldVectorState
 from carla_online.errors import ConfigError
 
@@ -61,6 +63,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         weather: Preset or parts.
         randomization: Preset: what every episode draws anew.
         observation: `vector`, `birdseye_small` or `birdseye_carl`.
+        curriculum: A curriculum's name, or its stages; see `CurriculumConfig`.
         threads: Threads that step the worlds; results don't depend on it.
         reward: A preset's name, weights, or a function float32 [N, K] to float32 [N].
         autoreset_mode: See above.
@@ -93,6 +96,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         weather: str | dict[str, Any] = "clear",
         randomization: str = "none",
         observation: str = "vector",
+        curriculum: str | dict[str, Any] = "none",
         threads: int = 1,
         reward: RewardConfig | str | Mapping[str, Any] | RewardFunction | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -108,6 +112,7 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             "weather": weather,
             "randomization": randomization,
             "observation": observation,
+            "curriculum": curriculum,
             "threads": threads,
         }
         function = reward if callable(reward) else None
@@ -155,11 +160,16 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self.render_mode = render_mode
         self._mode = read_mode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self._mode}
-        self._reward = reward
         self._copy = copy
-        self._world_json = config.world_json()
-        world = json.loads(self._world_json)
-        self.decision_s = float(world["simulation_step_s"] * world["decision_steps"])
+        stages = config.stage_configs()
+        course = config.course_of_stages()
+        self.curriculum = None if course is None else Curriculum(course)
+        self._rewards = tuple(
+            reward if reward.is_function or course is None else Reward(stage.reward) for stage in stages
+        )
+        self._worlds_json = tuple(stage.world_json() for stage in stages)
+        self._fingerprint = "\n".join(self._worlds_json)
+        self.decision_s = _decision_s(self._worlds_json)
         self._buffers = WorldBuffers(config.num_envs)
         self._batch = self._make_batch(config, self._buffers)
         limit = np.float32(OBSERVATION_LIMIT)
@@ -175,7 +185,9 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
 
     def _make_batch(self, config: EpisodesConfig, buffers: WorldBuffers) -> Any:
         """Returns a `WorldBatch`, or what has its face."""
-        return _native.WorldBatch(num_envs=config.num_envs, config=self._world_json, threads=config.threads)
+        if self.curriculum is None:
+            return _native.WorldBatch(num_envs=config.num_envs, config=self._worlds_json[0], threads=config.threads)
+        return StagedBatch(self._worlds_json, num_envs=config.num_envs, threads=config.threads)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -233,13 +245,14 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             )  # fmt: skip
             self._draw(driven)
         buffers.clear_step(idle)
-        reward = self._reward(buffers.reward_terms).astype(np.float64)
+        reward = self._paid()
         reward[idle] = 0.0
         terminated, truncated = buffers.terminated.copy(), buffers.truncated.copy()
         final: dict[str, Any] = {}
         if self._mode is AutoresetMode.NEXT_STEP and idle.any():
             self._begin_episodes(idle, None)
         state.ended[driven] = (terminated | truncated)[driven]
+        self._learn_from(driven & state.ended)
         if self._mode is AutoresetMode.SAME_STEP and state.ended.any():
             ended = state.ended.copy()
             final = self._final_infos(ended)
@@ -254,7 +267,8 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             gymnasium.error.ResetNeeded: Before the first reset there is no state.
         """
         self._require_reset()
-        return self._state.pack(self._batch, self._buffers, self._world_json)
+        packed = self._state.pack(self._batch, self._buffers, self._fingerprint)
+        return packed if self.curriculum is None else packed | self.curriculum.state()
 
     def restore(self, snapshot: Snapshot) -> Any:
         """Returns to a `snapshot` of an environment of the same configuration; what follows is bit-equal.
@@ -269,13 +283,21 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             CheckpointError: The snapshot is damaged, or of another configuration. The environment keeps its
                 state.
         """
-        self._state = self._state.unpack(snapshot, self._batch, self._buffers, self._world_json)
+        own = dict(snapshot)
+        course: dict[str, NDArray[Any]] = {}
+        if self.curriculum is not None:
+            course = {name: own.pop(name) for name in self.curriculum.state() if name in own}
+            Curriculum(self.curriculum.config).load(course)  # refuses before anything has changed
+        self._state = self._state.unpack(own, self._batch, self._buffers, self._fingerprint)
+        if self.curriculum is not None:
+            self.curriculum.load(course)
         self._draw(np.ones(self.num_envs, np.bool_))
         return self._observations()
 
     def scene(self, index: int) -> Scene:
         """Returns where the ego and the other actors of world `index` are."""
-        return read_scene(self._batch.scene(self._checked_index(index)))
+        row = self._checked_index(index)
+        return read_scene(self._batch.scene(row), self._batch.stops(row))
 
     def road(self, index: int) -> list[Polyline]:
         """Returns the lines of the road of world `index`."""
@@ -305,12 +327,39 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             seeds = episode_seeds(Split.TRAIN, state.base_seeds, state.episode_numbers)
             state.episode_numbers[rows] += np.uint64(1)
         state.episode_seeds[rows] = seeds[rows]
+        if self.curriculum is not None:
+            stages = self.curriculum.choose(state.episode_seeds)
+            buffers.stages[rows] = stages[rows]
+            buffers.levels[rows] = self.curriculum.level
+            self._batch.assign(stages, rows)
         self._batch.reset(state.episode_seeds, rows, buffers.obs, buffers.info)
         self._batch.draws(rows, buffers.draws)
         self._draw(rows)
         buffers.clear_step(rows)
         buffers.infractions[rows] = 0
         state.ended[rows] = False
+
+    def _paid(self) -> NDArray[np.float64]:
+        """Returns the rewards of the step just taken, float64 [N], each by its stage's weights."""
+        terms, stages = self._buffers.reward_terms, self._buffers.stages
+        if len(self._rewards) == 1:
+            return self._rewards[0](terms).astype(np.float64)
+        paid = np.zeros(self.num_envs, np.float64)
+        for stage, reward in enumerate(self._rewards):
+            rows = stages == stage
+            if rows.any():
+                paid[rows] = reward(terms[rows])
+        return paid
+
+    def _learn_from(self, ended: NDArray[np.bool_]) -> None:
+        """Tells the curriculum of the episodes that ended; a simulator's failure says nothing."""
+        if self.curriculum is None or not ended.any():
+            return
+        buffers = self._buffers
+        counted = ended & (buffers.sim_failures == "")
+        finished = buffers.column("finished").astype(np.bool_)
+        self.curriculum.note(buffers.stages[counted], successes(finished, buffers.infractions)[counted])
+        buffers.levels[ended] = self.curriculum.level
 
     def _driven_rows(self, active: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         self._require_reset()
@@ -353,3 +402,16 @@ class WorldVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     def _require_reset(self) -> None:
         if not self._state.is_seeded:
             raise gym.error.ResetNeeded("call reset() before using the environment.")
+
+
+def _decision_s(worlds_json: tuple[str, ...]) -> float:
+    """Returns the seconds between two decisions, which all stages must share."""
+    worlds = [json.loads(world) for world in worlds_json]
+    lengths = {(world["simulation_step_s"], world["decision_steps"]) for world in worlds}
+    if len(lengths) > 1:
+        raise ConfigError(
+            f"the curriculum's stages have steps and decisions of {sorted(lengths)}; a policy needs one pace: "
+            "set simulation_step_s and decision_steps alike."
+        )
+    step_s, steps = lengths.pop()
+    return float(step_s * steps)

@@ -96,11 +96,13 @@ def _animation_section(trace: Mapping[str, Any] | None) -> Html | None:
         tag("span", id="clock"),
         class_="controls",
     )
+    has_stops = any("stops" in frame for frame in trace["frames"])
+    legend = " Bars across lanes are lights and signs; people on foot are pink." if has_stops else ""
     route = f"route {trace.get('seed', '?')}, driven by {trace.get('label') or 'the policy'}"
     return tag(
         "section",
         tag("h2", "An evaluation episode from above"),
-        tag("p", f"{route}. The ego is orange, the line behind it is its trail.", class_="note"),
+        tag("p", f"{route}. The ego is orange, the line behind it is its trail.{legend}", class_="note"),
         tag("canvas", id="world", role="img", aria_label="the road from above"),
         controls,
         tag("div", tag("div", id="state"), tag("div", id="terms"), class_="panels"),

@@ -88,6 +88,9 @@ pub struct MapConfig {
     pub rows: u8,
     /// From street to street of a town, metres; each map adds up to a tenth.
     pub block_m: f64,
+    /// Share of a network's routes that end in a lane beside the one that they would else end in, in [0, 1], where
+    /// there is one: they change lanes on the way.
+    pub lane_change_share: f64,
     /// Who goes first at junctions.
     pub control: JunctionRule,
     /// Which lights are green together.
@@ -117,6 +120,7 @@ impl Default for MapConfig {
             columns: 3,
             rows: 3,
             block_m: 90.0,
+            lane_change_share: 0.0,
             control: JunctionRule::Lights,
             light_plan: LightTurns::Opposite,
             crosswalks: true,
@@ -172,6 +176,7 @@ impl MapConfig {
     pub(super) fn check(&self, check: &mut Check) {
         check.value("map.lane_width_m", self.lane_width_m, 2.5, 5.0);
         check.value("map.curved_share", self.curved_share, 0.0, 1.0);
+        check.value("map.lane_change_share", self.lane_change_share, 0.0, 1.0);
         check.value("map.speed_limit_mps", self.speed_limit_mps, 1.0, 60.0);
         check.value("map.run_in_m", self.run_in_m, 10.0, 500.0);
         check.value("map.run_out_m", self.run_out_m, 90.0, 500.0);

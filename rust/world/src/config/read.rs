@@ -136,6 +136,8 @@ impl WorldConfig {
             0.5,
             10.0,
         );
+        traffic.mobil.check(check);
+        traffic.adversaries.check(check);
         let idm = &traffic.idm;
         check.value(
             "traffic.idm.acceleration_mps2",
@@ -169,6 +171,7 @@ impl WorldConfig {
         check.range("ego.throttle_lag_s", ego.throttle_lag_s, 0.02, 1.0);
         check.range("ego.full_brake_mps2", ego.full_brake_mps2, 2.0, 20.0);
         check.range("ego.steer_gain", ego.steer_gain, 0.5, 1.5);
+        check.value("ego.grip_mps2", ego.grip_mps2, 2.0, 40.0);
         check.range("ego.start_speed_mps", self.ego.start_speed_mps, 0.0, 40.0);
         check.value("simulation_step_s", self.simulation_step_s, 0.005, 0.1);
         check.count("decision_steps", self.decision_steps, 1, 100);
@@ -201,7 +204,11 @@ fn require_objects(
             ("ego", "ego"),
             ("weather", "weather"),
         ],
-        "traffic" => &[("idm", "traffic.idm")],
+        "traffic" => &[
+            ("idm", "traffic.idm"),
+            ("mobil", "traffic.mobil"),
+            ("adversaries", "traffic.adversaries"),
+        ],
         _ => &[],
     };
     for (name, path) in sections {

@@ -107,7 +107,7 @@ pub(super) fn advance(
     let (forward, sideways) = (driven - braked, car.speed_mps * yaw_rate_wanted);
     let asked = (forward * forward + sideways * sideways).sqrt();
     // A brake beyond the usual needs tyres that carry it.
-    let grip = GRIP_MPS2.max(handling.full_brake_mps2) * friction;
+    let grip = handling.grip_mps2.max(handling.full_brake_mps2) * friction;
     let share = if asked > grip { grip / asked } else { 1.0 };
 
     car.speed_mps = (car.speed_mps + forward * share * dt_s).max(0.0);

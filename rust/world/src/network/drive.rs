@@ -14,7 +14,7 @@ use super::way::{NOWHERE, Way};
 use crate::lights::Clock;
 use crate::observe::LightState;
 use crate::rng::{Purpose, Stream};
-use crate::traffic::{InLane, Slot, Tuning, Vehicle, plan, wanted_lane};
+use crate::traffic::{InLane, Slot, Tuning, Vehicle, calm_until_s, plan, wanted_lane};
 
 /// A vehicle stops with its front so far before a line, metres.
 const BEFORE_LINE_M: f32 = 0.5;
@@ -36,8 +36,10 @@ pub struct Step<'a> {
     pub tuning: &'a Tuning,
     /// What the lights show.
     pub clock: Clock<'a>,
-    /// The episode's seed.
+    /// The episode's seed: who behaves how.
     pub seed: u64,
+    /// The seed of what is still to be drawn.
+    pub stream: u64,
     /// Time, seconds.
     pub now_s: f32,
     /// Length of the step, seconds.
@@ -65,6 +67,8 @@ pub fn advance(
         map,
         clock: step.clock,
         approaches: &approaches,
+        adversaries: &step.tuning.adversaries,
+        seed: step.seed,
         now_s: step.now_s,
     };
     court.decide(users, ways);
@@ -72,15 +76,22 @@ pub fn advance(
         if !vehicle.is_gone {
             vehicle.acceleration_mps2 =
                 step.acceleration(users, who, vehicle, &approaches[who], walkers);
-            plan(vehicle, who, step.tuning, step.seed, step.now_s);
+            plan(vehicle, who, step.tuning, step.stream, step.now_s);
         }
     }
     walkers::advance(step, users, walkers);
     for (who, (vehicle, way)) in vehicles.iter_mut().zip(ways.iter_mut()).enumerate() {
         if vehicle.is_gone {
             step.come_in(users, who, vehicle, way);
-        } else if vehicle.wish != 0 {
-            step.change_lane(users, who, vehicle, way, &approaches[who]);
+            continue;
+        }
+        let had_wish = vehicle.wish != 0;
+        let cuts_in = step.choose_lane(users, who, vehicle, &approaches[who]);
+        if vehicle.wish != 0 {
+            let is_changed = step.change_lane(users, who, vehicle, way, &approaches[who], cuts_in);
+            if is_changed && (cuts_in || !had_wish) {
+                vehicle.calm_until_s = calm_until_s(step.now_s);
+            }
         }
     }
     for (who, (vehicle, way)) in vehicles.iter_mut().zip(ways).enumerate() {
@@ -137,14 +148,15 @@ impl Step<'_> {
                 }
             }
             for crossing in map.crossings(lane) {
-                let before_m = front_m + crossing.from_m - 1.0;
-                let is_taken = || {
-                    walkers
-                        .iter()
-                        .any(|walker| walker.is_crossing(crossing.crosswalk))
-                };
-                if can_stop(before_m, CROSSWALK_MPS2) && is_taken() {
-                    stop(before_m);
+                for walker in walkers
+                    .iter()
+                    .filter(|walker| walker.is_crossing(crossing.crosswalk))
+                {
+                    let shift_m = walker.along_lane_m(map, lane, crossing.from_m);
+                    let before_m = front_m + crossing.from_m - 1.0 + shift_m;
+                    if can_stop(before_m, CROSSWALK_MPS2) {
+                        stop(before_m);
+                    }
                 }
             }
         }
@@ -164,6 +176,18 @@ impl Step<'_> {
         desired_mps
     }
 
+    /// Whether a vehicle is free to change lanes, and far enough from junctions and the lane's ends.
+    pub(super) fn has_room_to_change(&self, vehicle: &Vehicle, approach: &Approach) -> bool {
+        let length_m = self.network.map.lanes()[vehicle.lane as usize].length_m;
+        vehicle.change_done >= 1.0
+            && self.now_s >= vehicle.brake_until_s
+            && approach.edge_m >= CHANGE_ROOM_M.0
+            && !approach.is_inside
+            && vehicle.s_m >= CHANGE_ROOM_M.1
+            && length_m - vehicle.s_m >= CHANGE_ROOM_M.0
+    }
+
+    /// Changes lanes as wished, if there is room; whether it did. Whoever cuts in on the ego doesn't mind it.
     fn change_lane(
         &self,
         users: &mut Users,
@@ -171,21 +195,15 @@ impl Step<'_> {
         vehicle: &mut Vehicle,
         way: &mut Way,
         approach: &Approach,
-    ) {
+        cuts_in: bool,
+    ) -> bool {
         let map = &*self.network.map;
-        let length_m = map.lanes()[vehicle.lane as usize].length_m;
-        if vehicle.change_done < 1.0
-            || self.now_s < vehicle.brake_until_s
-            || approach.edge_m < CHANGE_ROOM_M.0
-            || approach.is_inside
-            || vehicle.s_m < CHANGE_ROOM_M.1
-            || length_m - vehicle.s_m < CHANGE_ROOM_M.0
-        {
-            return;
+        if !self.has_room_to_change(vehicle, approach) {
+            return false;
         }
         let Some((target, side)) = wanted_lane(map, vehicle.lane, vehicle.wish) else {
             vehicle.wish = 0;
-            return;
+            return false;
         };
         let marks = map.markings(vehicle.lane, vehicle.s_m);
         let is_permitted = if side < 0 {
@@ -194,8 +212,8 @@ impl Step<'_> {
             marks.right_permits_change
         };
         let there_m = map.abreast(vehicle.lane, vehicle.s_m, target);
-        if !is_permitted || !self.accepts(users, who, target, there_m) {
-            return;
+        if !is_permitted || !self.accepts(users, who, target, there_m, cuts_in) {
+            return false;
         }
         let apart_m = 0.5 * (vehicle.lane_width_m + map.sample(target, there_m).width_m);
         vehicle.change_from_m = vehicle.lateral_m - f32::from(side) * apart_m;
@@ -203,12 +221,13 @@ impl Step<'_> {
         vehicle.change_done = 0.0;
         (vehicle.lane, vehicle.s_m, vehicle.wish) = (target, there_m, 0);
         way.forget();
-        way.extend(map, target, there_m, self.seed, who);
+        way.extend(map, target, there_m, self.stream, who);
         users.enter(who, target, there_m);
+        true
     }
 
     /// Whether nobody on the lane, or about to come onto it, would have to brake hard.
-    fn accepts(&self, users: &Users, who: usize, lane: LaneIndex, s_m: f32) -> bool {
+    fn accepts(&self, users: &Users, who: usize, lane: LaneIndex, s_m: f32, cuts_in: bool) -> bool {
         let map = &*self.network.map;
         let slot = |user: &User, station_m: f32| {
             let place = InLane {
@@ -221,6 +240,9 @@ impl Step<'_> {
         };
         let own = slot(&users.all()[who], s_m);
         let fits = |other: usize, place_m: f32| {
+            if cuts_in && users.ego() == Some(other) {
+                return true;
+            }
             let other = slot(&users.all()[other], place_m);
             self.tuning.idm.accepts_gap(&own, &other)
         };
@@ -266,14 +288,14 @@ impl Step<'_> {
                 way.has_stopped = false;
             }
         }
-        way.extend(map, vehicle.lane, vehicle.s_m, self.seed, who);
+        way.extend(map, vehicle.lane, vehicle.s_m, self.stream, who);
         vehicle.settle(map, lateral_rate_mps);
     }
 
     /// Brings a vehicle that has left the map back at one of its entries, as soon as there is room.
     fn come_in(&self, users: &mut Users, who: usize, vehicle: &mut Vehicle, way: &mut Way) {
         let network = self.network;
-        let mut stream = Stream::new(self.seed, Purpose::Way, who as u64, u64::from(way.turns));
+        let mut stream = Stream::new(self.stream, Purpose::Way, who as u64, u64::from(way.turns));
         let Some(&lane) = network
             .entries
             .get(stream.below(network.entries.len() as u32) as usize)
@@ -300,7 +322,7 @@ impl Step<'_> {
             turns,
             ..Way::default()
         };
-        way.extend(&network.map, lane, s_m, self.seed, who);
+        way.extend(&network.map, lane, s_m, self.stream, who);
         vehicle.settle(&network.map, 0.0);
         users.enter(who, lane, s_m);
     }

@@ -16,7 +16,7 @@ use super::way::{NOWHERE, Way};
 use crate::lights::Clock;
 use crate::observe::LightState;
 use crate::signals::governing;
-use crate::traffic::NEVER_S;
+use crate::traffic::{Adversaries, NEVER_S};
 
 /// Junctions farther than this don't matter yet, metres.
 const HORIZON_M: f32 = 75.0;
@@ -129,6 +129,10 @@ pub struct Court<'a> {
     pub clock: Clock<'a>,
     /// Everybody's approach, in the order of the users.
     pub approaches: &'a [Approach],
+    /// Who runs red lights.
+    pub adversaries: &'a Adversaries,
+    /// The episode's seed.
+    pub seed: u64,
     /// Time, seconds.
     pub now_s: f32,
 }
@@ -140,7 +144,7 @@ impl Court<'_> {
         let mut count = 0;
         for (who, way) in ways.iter_mut().enumerate() {
             let user = users.all()[who];
-            if user.is_present && self.prepare(&user, &self.approaches[who], way) {
+            if user.is_present && self.prepare(&user, who, way) {
                 asking[count] = who as u8;
                 count += 1;
             }
@@ -162,7 +166,8 @@ impl Court<'_> {
     }
 
     /// Brings a vehicle's standing up to date; whether it asks now.
-    fn prepare(&self, user: &User, approach: &Approach, way: &mut Way) -> bool {
+    fn prepare(&self, user: &User, who: usize, way: &mut Way) -> bool {
+        let approach = &self.approaches[who];
         if approach.junction == NOWHERE || approach.is_inside {
             way.asked_s = NEVER_S;
             if approach.junction != way.granted {
@@ -177,7 +182,7 @@ impl Court<'_> {
         if way.granted == approach.junction {
             let can_stop =
                 stop_m > 0.2 && speed_mps * speed_mps <= 2.0 * STOP_MPS2 * (stop_m - 0.2);
-            if can_stop && !self.is_green(approach) {
+            if can_stop && !self.is_open(who) {
                 way.granted = NOWHERE;
             }
             return false;
@@ -199,10 +204,15 @@ impl Court<'_> {
         light.is_none_or(|light| self.clock.shows(&light) == LightState::Green)
     }
 
+    /// Whether a user takes the way in for open: the light is green, or it doesn't care.
+    fn is_open(&self, who: usize) -> bool {
+        self.is_green(&self.approaches[who]) || self.adversaries.runs_lights(self.seed, who)
+    }
+
     /// Rules and room of its own: what doesn't depend on the others' ways.
     fn is_ready(&self, users: &Users, who: usize) -> bool {
         let (user, approach) = (&users.all()[who], &self.approaches[who]);
-        self.is_green(approach)
+        self.is_open(who)
             && (approach.rule != RightOfWay::Stop || user.way.has_stopped)
             && has_room(self.map, users, who, approach.exit_m)
     }

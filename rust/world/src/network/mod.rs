@@ -15,6 +15,7 @@ use crate::rng::{Purpose, Stream};
 use crate::route::Route;
 use crate::signals::governing;
 
+mod choice;
 pub mod drive;
 pub mod junction;
 mod pace;

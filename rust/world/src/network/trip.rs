@@ -31,10 +31,12 @@ pub fn draw_route(network: &Network, config: &MapConfig, seed: u64) -> Result<Ro
             break;
         };
         let wanted_m = stream.between(config.length_m) as f32;
-        let goal = wander(network, start, wanted_m, &mut stream);
-        let Some(planned) =
-            goal.and_then(|goal| map.plan_route((start.lane, start.s_m), (goal.lane, goal.s_m)))
-        else {
+        let Some(goal) = wander(network, start, wanted_m, &mut stream) else {
+            continue;
+        };
+        let mut turned = Stream::new(seed, Purpose::Route, u64::from(attempt), 1 << 32);
+        let goal = beside(map, goal, config.lane_change_share, &mut turned);
+        let Some(planned) = map.plan_route((start.lane, start.s_m), goal) else {
             continue;
         };
         let length_m = planned.length_m;
@@ -54,6 +56,21 @@ pub fn draw_route(network: &Network, config: &MapConfig, seed: u64) -> Result<Ro
         seed,
         places: network.places.len(),
     })
+}
+
+/// A place, or with the given chance the one abreast of it in a lane beside.
+fn beside(map: &RoadMap, place: &SpawnPoint, share: f64, stream: &mut Stream) -> (LaneIndex, f32) {
+    let here = &map.lanes()[place.lane as usize];
+    let (chance, is_left) = (stream.unit(), stream.below(2) == 0);
+    let (first, second) = if is_left {
+        (here.left, here.right)
+    } else {
+        (here.right, here.left)
+    };
+    match first.or(second).filter(|_| chance < share) {
+        Some(lane) => (lane, map.abreast(place.lane, place.s_m, lane)),
+        None => (place.lane, place.s_m),
+    }
 }
 
 /// The place that is reached by random turns over about a distance: one of the network's, so that a route

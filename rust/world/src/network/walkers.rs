@@ -2,9 +2,13 @@
 //!
 //! They step onto the road when everybody who comes can still stop gently, and when the ego, of whom they expect
 //! nothing, would arrive only after they are across. Vehicles stop for whoever is on the crosswalk.
+//!
+//! A jaywalker crosses where the stroll has led to, away from the junction, and steps out before vehicles, the ego
+//! too, that have to brake for it.
 
-use carla_online_roads::RoadMap;
+use carla_online_roads::{LaneIndex, RoadMap};
 
+use super::Network;
 use super::drive::Step;
 use super::users::Users;
 use crate::rng::{Purpose, Stream};
@@ -17,6 +21,10 @@ const OFF_KERB_M: f32 = 1.0;
 const STROLL_M: f64 = 10.0;
 /// A vehicle that needs no more than this stops for somebody who steps onto the road, m/s2.
 const GENTLE_MPS2: f32 = 1.5;
+/// A jaywalker steps out before vehicles that can still stop with this, m/s2.
+const JAYWALK_MPS2: f32 = 4.0;
+/// Jaywalkers cross at least so far from the crosswalk and from the ends of lanes, metres.
+const JAYWALK_OFF_M: f32 = 2.0;
 /// Time between the ego and somebody on the road, seconds.
 const MARGIN_S: f32 = 1.5;
 
@@ -104,6 +112,30 @@ impl Walker {
         self.crosswalk == crosswalk && self.doing == Doing::Cross as u8
     }
 
+    /// How far along a lane, from where the crosswalk cuts it at `s_m`, they cross: 0 on the crosswalk, metres.
+    pub fn along_lane_m(&self, map: &RoadMap, lane: LaneIndex, s_m: f32) -> f32 {
+        if self.aside_m == 0.0 {
+            return 0.0;
+        }
+        let [dx, dy] = Line::new(map, self.crosswalk).direction;
+        let (sin, cos) = libm::sincosf(map.sample(lane, s_m).pose.yaw_rad);
+        self.aside_m * (dx * sin - dy * cos)
+    }
+
+    /// Whether a crossing from here stays clear of the crosswalk, of junctions and of the ends of lanes.
+    fn may_jaywalk(&self, network: &Network) -> bool {
+        let map = &*network.map;
+        self.aside_m.abs() >= JAYWALK_OFF_M
+            && network.cuts_of(self.crosswalk).iter().all(|cut| {
+                let s_m =
+                    0.5 * (cut.from_m + cut.to_m) + self.along_lane_m(map, cut.lane, cut.from_m);
+                let length_m = map.lanes()[cut.lane as usize].length_m;
+                map.junction_of(cut.lane).is_none()
+                    && s_m > JAYWALK_OFF_M
+                    && s_m < length_m - JAYWALK_OFF_M
+            })
+    }
+
     fn kerb_m(&self, line: &Line) -> f32 {
         if self.is_far {
             line.length_m + OFF_KERB_M
@@ -166,7 +198,7 @@ pub fn advance(step: &Step, users: &Users, walkers: &mut [Walker]) {
                 turn(step, walker, index);
             }
         } else if walker.doing == Doing::Wait as u8 {
-            if may_cross(step, users, walker) {
+            if may_cross(step, users, walker, index) {
                 walker.doing = Doing::Cross as u8;
                 walker.is_far = !walker.is_far;
             }
@@ -191,7 +223,7 @@ pub fn advance(step: &Step, users: &Users, walkers: &mut [Walker]) {
 
 fn stream_of(step: &Step, walker: &Walker, index: usize) -> Stream {
     let counter = u64::from(walker.draws);
-    Stream::new(step.seed, Purpose::Walker, index as u64, counter)
+    Stream::new(step.stream, Purpose::Walker, index as u64, counter)
 }
 
 /// At the end of a stroll: on to the next one, back to the crosswalk, or to its kerb.
@@ -200,28 +232,34 @@ fn turn(step: &Step, walker: &mut Walker, index: usize) {
         let mut stream = stream_of(step, walker, index);
         walker.target_m = stream.between([-STROLL_M, STROLL_M]) as f32;
         walker.draws = stream.counter() as u32;
-    } else if walker.target_m == 0.0 {
+    } else if walker.target_m == 0.0
+        || (step.tuning.adversaries.jaywalks(step.seed, index) && walker.may_jaywalk(step.network))
+    {
         walker.doing = Doing::Wait as u8;
     } else {
         walker.target_m = 0.0;
     }
 }
 
-fn may_cross(step: &Step, users: &Users, walker: &Walker) -> bool {
+fn may_cross(step: &Step, users: &Users, walker: &Walker, index: usize) -> bool {
     let network = step.network;
     let map = &*network.map;
     let length_m = Line::new(map, walker.crosswalk).length_m + 2.0 * OFF_KERB_M;
     let across_s = length_m / walker.pace_mps.max(0.1) + MARGIN_S;
     let cuts = network.cuts_of(walker.crosswalk);
+    let jaywalks = walker.aside_m != 0.0 && step.tuning.adversaries.jaywalks(step.seed, index);
     users.all().iter().enumerate().all(|(number, user)| {
         let is_ego = users.ego() == Some(number);
         !user.is_present
             || user.path(map).all(|(lane, from_m)| {
                 cuts.iter().filter(|cut| cut.lane == lane).all(|cut| {
-                    let front_m = from_m + cut.from_m - user.half_m.0 - 1.0;
-                    let rear_m = from_m + cut.to_m + user.half_m.0;
+                    let shift_m = walker.along_lane_m(map, lane, cut.from_m);
+                    let front_m = from_m + cut.from_m + shift_m - user.half_m.0 - 1.0;
+                    let rear_m = from_m + cut.to_m + shift_m + user.half_m.0;
                     let speed_mps = user.speed_mps;
-                    let lets = if is_ego && speed_mps > 0.5 {
+                    let lets = if jaywalks {
+                        front_m > -1.0 && front_m >= speed_mps * speed_mps / (2.0 * JAYWALK_MPS2)
+                    } else if is_ego && speed_mps > 0.5 {
                         front_m > speed_mps * across_s
                     } else {
                         front_m > -1.0 && front_m >= speed_mps * speed_mps / (2.0 * GENTLE_MPS2)

@@ -65,7 +65,7 @@ fn every_reason_to_refuse_is_told() {
     assert_eq!(refusal(&setup, &changed(0)), SnapshotError::Magic);
     assert!(matches!(
         refusal(&setup, &changed(8)),
-        SnapshotError::Version { seen: 2, .. }
+        SnapshotError::Version { seen: 5, .. }
     ));
     assert!(matches!(
         refusal(&setup, &changed(12)),

@@ -85,6 +85,16 @@ impl Slot {
         }
         best
     }
+
+    /// The nearest other beside or behind in a lane they share.
+    pub fn follower<'a>(&self, others: impl Iterator<Item = &'a Self>) -> Option<&'a Self> {
+        let behind = others.filter(|other| {
+            other.station_m <= self.station_m
+                && other.station_m.is_finite()
+                && other.shares_a_lane_with(self)
+        });
+        behind.max_by(|a, b| a.station_m.total_cmp(&b.station_m))
+    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ if (source && canvas) animate(JSON.parse(source.textContent), canvas);
 function animate(trace, canvas) {
   const METRES_ACROSS = 50; // the shorter side of the canvas
   const AHEAD = 0.72; // of the longer side lies ahead of the ego
+  const STOPS = { red: "#d62728", yellow: "#e8b400", green: "#2ca02c", stop: "#b2182b", yield: "#9467bd" };
+  const WALKER = "#e377c2"; // people are narrower than any vehicle
   const frames = trace.frames;
   const pen = canvas.getContext("2d");
   const slider = document.getElementById("time");
@@ -91,7 +93,10 @@ function animate(trace, canvas) {
       if (line.kind !== "route" && line.kind !== "edge") stroke(line.points, colours.lane, 0.15, [3, 6]);
     }
     stroke(frames.slice(Math.max(0, index - 100), index + 1).map((past) => past.ego), colours.ego, 0.3, []);
-    for (const actor of frame.actors) box(actor, colours.actor);
+    for (const [ax, ay, bx, by, state] of frame.stops ?? []) {
+      stroke([[ax, ay], [bx, by]], STOPS[state] ?? colours.lane, 0.7, []);
+    }
+    for (const actor of frame.actors) box(actor, actor[4] < 0.4 ? WALKER : colours.actor);
     box(frame.ego, colours.ego);
     label(frame);
   }
