@@ -31,6 +31,8 @@ pub enum Purpose {
     Walker = 11,
     /// Where the lights of one group stand in their cycle.
     Lights = 12,
+    /// Noise of one sensor.
+    Sensor = 13,
 }
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

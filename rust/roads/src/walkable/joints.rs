@@ -90,7 +90,10 @@ pub fn ends(streets: &[Street]) -> Vec<End> {
 }
 
 fn distance(one: [f32; 3], two: [f32; 3]) -> f32 {
-    (0..2).map(|i| (one[i] - two[i]).powi(2)).sum::<f32>().sqrt()
+    (0..2)
+        .map(|i| (one[i] - two[i]).powi(2))
+        .sum::<f32>()
+        .sqrt()
 }
 
 /// Pairs of ends of different streets within `reach_m`, nearest first.

@@ -62,23 +62,12 @@ impl Street {
         }
     }
 
-    fn deviates(&self, near: &Row, middle: &Row, far: &Row) -> bool {
-        let off = |column: usize| {
-            let squared = (0..3).map(|i| {
-                let mean = 0.5 * (near.points[column][i] + far.points[column][i]);
-                (middle.points[column][i] - mean).powi(2)
-            });
-            squared.sum::<f32>() > TOLERANCE_M * TOLERANCE_M
-        };
-        (0..4).any(off)
-    }
-
     /// Rows between two, so near to each other that straight lines will do.
     fn fill(&self, map: &RoadMap, near: Row, far: Row, rows: &mut Vec<Row>) {
         let length_m = far.station_m - near.station_m;
         let middle = self.row(map, 0.5 * (near.station_m + far.station_m));
-        let is_split = length_m > LONGEST_M
-            || (length_m > 2.0 * SHORTEST_M && self.deviates(&near, &middle, &far));
+        let is_split =
+            length_m > LONGEST_M || (length_m > 2.0 * SHORTEST_M && deviates(&near, &middle, &far));
         if is_split {
             self.fill(map, near, middle, rows);
             self.fill(map, middle, far, rows);
@@ -86,6 +75,18 @@ impl Street {
             rows.push(near);
         }
     }
+}
+
+/// Whether the middle of two rows is too far from the row between them.
+fn deviates(near: &Row, middle: &Row, far: &Row) -> bool {
+    let off = |column: usize| {
+        let squared = (0..3).map(|i| {
+            let mean = 0.5 * (near.points[column][i] + far.points[column][i]);
+            (middle.points[column][i] - mean).powi(2)
+        });
+        squared.sum::<f32>() > TOLERANCE_M * TOLERANCE_M
+    };
+    (0..4).any(off)
 }
 
 /// The left and the right edge of a lane at a station, as the road runs.
@@ -198,9 +199,7 @@ fn crossings(
         return Vec::new();
     }
     let leads_to_junction = |is_end: bool| {
-        let driving = section
-            .iter()
-            .filter(|lane| lane.kind == LaneKind::Driving);
+        let driving = section.iter().filter(|lane| lane.kind == LaneKind::Driving);
         driving
             .flat_map(|lane| {
                 if lane.runs_with_road() == is_end {

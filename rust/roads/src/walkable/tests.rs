@@ -21,7 +21,11 @@ fn reached(polygons: &[WalkPolygon], may: impl Fn(WalkGround) -> bool) -> usize 
         }
         count += 1;
         let beyond = polygons[at].neighbours.iter().flatten();
-        open.extend(beyond.map(|&next| next as usize).filter(|&next| may(polygons[next].ground)));
+        open.extend(
+            beyond
+                .map(|&next| next as usize)
+                .filter(|&next| may(polygons[next].ground)),
+        );
     }
     count
 }
@@ -56,7 +60,9 @@ fn in_our_town_every_sidewalk_is_reached_over_crosswalks_alone() {
         let is_walked = |ground| ground != WalkGround::Carriageway;
         let walked = polygons.iter().filter(|polygon| is_walked(polygon.ground));
         assert_eq!(reached(&polygons, is_walked), walked.count(), "{kind:?}");
-        let crosswalks = polygons.iter().filter(|p| p.ground == WalkGround::Crosswalk);
+        let crosswalks = polygons
+            .iter()
+            .filter(|p| p.ground == WalkGround::Crosswalk);
         assert!(crosswalks.count() >= map.crosswalks().len());
     }
 }

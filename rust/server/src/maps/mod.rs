@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use carla_online_roads::{MapKind, MapSpec, RoadMap};
+use carla_online_world::network::Network;
 use carla_online_world::stage::contact::Solid;
 use carla_online_world::stage::pose::Transform;
 
@@ -38,6 +39,7 @@ pub struct LoadedMap {
     pub solids: Arc<[Solid]>,
     /// Made when somebody asks for it.
     navigation: OnceLock<Vec<u8>>,
+    network: OnceLock<Arc<Network>>,
 }
 
 impl LoadedMap {
@@ -49,6 +51,14 @@ impl LoadedMap {
         self.roads
             .has_sidewalks()
             .then(|| format!("Nav/{map_name}-{hash:016x}-{version}.bin"))
+    }
+
+    /// What traffic of the world's own looks up.
+    pub fn network(&self) -> Arc<Network> {
+        let network = self
+            .network
+            .get_or_init(|| Arc::new(Network::new(Arc::clone(&self.roads))));
+        Arc::clone(network)
     }
 
     /// The navigation mesh; empty if nobody can walk anywhere.
@@ -207,6 +217,7 @@ impl Source {
             roads: Arc::new(roads),
             solids: solids.into(),
             navigation: OnceLock::new(),
+            network: OnceLock::new(),
         })
     }
 }

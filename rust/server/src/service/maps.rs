@@ -219,9 +219,17 @@ pub(super) fn control(host: &mut Host, call: &mut Call<'_>) -> Answer {
             .faults
             .add(value)
             .map_err(|error| Refusal(error.to_string()))?,
+        "seed" => {
+            host.residents.seed = value.trim().parse().map_err(|_| {
+                Refusal(format!(
+                    "seed {value:?} isn't a whole number from 0 to 2^64 - 1"
+                ))
+            })?;
+            host.populate();
+        }
         _ => {
             return Err(Refusal(format!(
-                "there is no control {name:?}; there is: fault"
+                "there is no control {name:?}; there are: fault, seed"
             )));
         }
     }
