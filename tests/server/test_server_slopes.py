@@ -14,8 +14,10 @@ ROAD = f"""<?xml version="1.0"?>
 <road name="" length="300.0" id="1" junction="-1"><link/><type s="0" type="town"/>
 <planView><geometry s="0" x="0" y="0" hdg="0" length="300.0"><line/></geometry></planView>
 <elevationProfile><elevation s="0" a="0" b="{RISE}" c="0" d="0"/></elevationProfile><lateralProfile/>
-<lanes><laneSection s="0"><left><lane id="1" type="driving" level="false"><link/><width sOffset="0" a="3.5" b="0" c="0" d="0"/>
-</lane></left><center><lane id="0" type="none" level="false"/></center><right><lane id="-1" type="driving" level="false"><link/>
+<lanes><laneSection s="0"><left><lane id="1" type="driving" level="false"><link/>
+<width sOffset="0" a="3.5" b="0" c="0" d="0"/>
+</lane></left><center><lane id="0" type="none" level="false"/></center><right>
+<lane id="-1" type="driving" level="false"><link/>
 <width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane></right></laneSection></lanes></road></OpenDRIVE>"""
 
 

@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
         "--maps", metavar="DIR", default=None, help="folder of OpenDRIVE files (.xodr) to serve by name"
     )
     parser.add_argument("--alias", metavar="NAME=MAP", action="append", default=[], help="serve MAP under NAME as well")
-    parser.add_argument("--traffic", metavar="N", type=int, default=0, help="vehicles that the server itself drives, 64 at most")
+    parser.add_argument(
+        "--traffic", metavar="N", type=int, default=0, help="vehicles that the server itself drives, 64 at most"
+    )
     parser.add_argument(
         "--walkers", metavar="N", type=int, default=0, help="people that it walks at the map's crosswalks, 64 at most"
     )
