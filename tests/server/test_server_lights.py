@@ -3,7 +3,7 @@
 import carla
 import pytest
 
-from carla_online import RoadMap
+from carla_online._native import RoadMap
 
 
 @pytest.fixture
