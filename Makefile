@@ -84,6 +84,7 @@ benches/_limits.abi3.so: $(wildcard benches/limits/src/*.rs) benches/limits/Carg
 
 .PHONY: bench-setup
 bench-setup: setup $(BENCH_VENV)/.peers benches/_limits.abi3.so
+	cargo build --quiet --release -p carla-online-server --example reference
 
 .PHONY: bench
 bench: bench-setup ## Speed beside peers and limits: bench.json and a table; exit code 75 on a loaded machine
@@ -104,6 +105,8 @@ prove: setup loom ## The long proofs: loom, power cuts, kill storms, 10^8 checke
 	CARLA_ONLINE_REPLAY_KILLS=200 CARLA_ONLINE_REPLAY_STALL_S=60 CARLA_ONLINE_REPLAY_CHECKED_ROWS=100000000 \
 	  CARLA_ONLINE_HYPOTHESIS=slow $(BIN)/python -m pytest -q --timeout 7200 tests/replay
 	CARLA_ONLINE_KILLS=20 $(BIN)/python -m pytest -q --timeout 1800 tests/online/test_resume.py
+	PROPTEST_CASES=100000 cargo test --quiet --release -p carla-online-server
+	CARLA_ONLINE_SOAK_S=3600 $(BIN)/python tests/accept/server.py soak
 
 .PHONY: accept
 accept: setup ## Run an acceptance suite: make accept SUITE=main

@@ -1133,9 +1133,12 @@ class ServerThreads:
         map: str | None = None,
         maps: str | Path | None = None,
         aliases: Sequence[tuple[str, str]] = ...,
+        residents: tuple[int, int, int] = ...,
         faults: Sequence[str] = ...,
     ) -> Self:
         """Load the map, bind `port` and the next one (0: any free pair) and serve.
+
+        `residents` are vehicles and people of the server's own, and their seed.
 
         Raises:
             ConfigError: An unknown map or fault, a folder that can't be read.

@@ -7,6 +7,8 @@ import struct
 import carla
 import psutil
 
+from carla_online._native import server_calls
+
 HANDSHAKE_S = 2.0
 
 
@@ -74,3 +76,59 @@ def test_a_message_is_understood_however_slowly_it_comes(server):
         for byte in data:
             connection.sendall(bytes([byte]))
         assert connection.recv(100) == b"\x94\x01\x05\xc0\x91\x92\x01\xa60.9.16"
+
+
+def pack(value: object) -> bytes:
+    """MessagePack of what a fuzzer draws."""
+    if value is None or isinstance(value, bool):
+        return {None: b"\xc0", False: b"\xc2", True: b"\xc3"}[value]
+    if isinstance(value, int):
+        return b"\xd3" + struct.pack(">q", value)
+    if isinstance(value, float):
+        return b"\xcb" + struct.pack(">d", value)
+    if isinstance(value, str):
+        return b"\xda" + struct.pack(">H", len(value)) + value.encode()
+    if isinstance(value, bytes):
+        return b"\xc5" + struct.pack(">H", len(value)) + value
+    assert isinstance(value, list)
+    return b"\xdc" + struct.pack(">H", len(value)) + b"".join(map(pack, value))
+
+
+def draw_value(draw: random.Random, depth: int = 0) -> object:
+    """A value of a random kind; numbers that arithmetic stumbles over are frequent."""
+    numbers = [0, 1, -1, 2**31, -(2**63), 2**62, 0.0, -1.5, 1e38, 1e308, float("nan"), float("inf"), float("-inf")]
+    texts = ["", "vehicle.audi.tt", "../../etc/passwd", "Straight", "0", "x" * 300, "\u00e4\u20ac"]
+    kind = draw.randrange(8 if depth < 4 else 5)
+    if kind < 2:
+        return draw.choice(numbers)
+    if kind == 2:
+        return draw.choice(texts)
+    if kind == 3:
+        return draw.choice([None, True, False])
+    if kind == 4:
+        return draw.randbytes(draw.randrange(30))
+    return [draw_value(draw, depth + 1) for _ in range(draw.randrange(8))]
+
+
+def test_every_call_with_nonsense_for_arguments_is_answered(server):
+    draw = random.Random(11)
+    names = [name for name, _ in server_calls()]
+    for _ in range(6):
+        message = b""
+        for number, name in enumerate(draw.sample(names, len(names))):
+            # Many calls begin with the id of an actor: some that exist.
+            arguments = [draw.randrange(40)] if draw.random() < 0.5 else []
+            arguments += [draw_value(draw) for _ in range(draw.randrange(6))]
+            message += b"\x94\x00" + pack(number) + pack(name) + pack([[draw.random() < 0.2], *arguments])
+        message += b"\x94\x00" + pack(999) + pack("version") + pack([[False]])
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20.0) as connection:
+            connection.sendall(message)
+            seen = b""
+            while b"0.9.16" not in seen[-64:]:
+                part = connection.recv(1 << 20)
+                assert part, "the server has closed the connection"
+                seen += part
+    client = carla.Client("127.0.0.1", server.port)
+    client.set_timeout(20.0)
+    client.load_world("Straight")
+    assert client.get_server_version() == "0.9.16"

@@ -3,6 +3,8 @@
 import carla
 import pytest
 
+from carla_online._native import RoadMap
+
 
 @pytest.fixture
 def junction(client):
@@ -99,3 +101,19 @@ def test_twenty_vehicles_under_traffic_manager_keep_driving_and_stop_at_red(clie
     assert len(world.get_actors(ids)) == len(points)
     assert sum(distance > 30.0 for distance in moved.values()) >= 0.8 * len(points)
     assert waited > 0
+
+
+@pytest.mark.parametrize("rule", ["stop", "yield"])
+def test_a_sign_has_its_place_on_the_lane_that_it_governs(client, rule):
+    world = client.generate_opendrive_world(RoadMap.from_kind("four_way", control=rule).xodr)
+    road_map = world.get_map()
+    signs = world.get_actors().filter(f"traffic.{rule}")
+    assert len(signs) >= 2
+    for sign in signs:
+        box = sign.trigger_volume
+        assert min(box.extent.x, box.extent.y) > 1.0
+        place = sign.get_transform().transform(carla.Location(box.location))
+        waypoint = road_map.get_waypoint(place, project_to_road=False)
+        assert waypoint is not None and not waypoint.is_junction
+        # Within a few metres the lane ends in the junction.
+        assert any(ahead.is_junction for ahead in waypoint.next(12.0))

@@ -14,6 +14,8 @@ from carla_online.errors import ConfigError, SimulatorCrashed
 
 # Signals and lines of the journal are looked at this often.
 _SLICE_S = 0.1
+# Of either: the rules of the road look at 64 vehicles, and those of clients need room among them.
+MOST_RESIDENTS = 48
 
 
 def _alias(word: str) -> tuple[str, str]:
@@ -36,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
         "--maps", metavar="DIR", default=None, help="folder of OpenDRIVE files (.xodr) to serve by name"
     )
     parser.add_argument("--alias", metavar="NAME=MAP", action="append", default=[], help="serve MAP under NAME as well")
+    parser.add_argument(
+        "--traffic", metavar="N", type=int, default=0, help="vehicles that the server itself drives, 48 at most"
+    )
+    parser.add_argument(
+        "--walkers", metavar="N", type=int, default=0, help="people that it walks at the map's crosswalks, 48 at most"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="where these start and go (default: 0)")
     parser.add_argument("--parent", metavar="PID", type=int, default=None, help="stop when this parent process ends")
     parser.add_argument(
         "--fault",
@@ -53,12 +62,18 @@ def serve(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if not 0 <= options.port < 65535:
         raise ConfigError(f"--port is {options.port}; it must lie in 0..65534, because the next one is needed too.")
+    for flag, count in (("--traffic", options.traffic), ("--walkers", options.walkers)):
+        if not 0 <= count <= MOST_RESIDENTS:
+            raise ConfigError(f"{flag} is {count}; it must lie in 0..{MOST_RESIDENTS}.")
+    if not 0 <= options.seed < 2**64:
+        raise ConfigError(f"--seed is {options.seed}; it must lie in 0..2**64 - 1.")
     server = ServerThreads(
         host=options.host,
         port=options.port,
         map=options.map,
         maps=options.maps,
         aliases=[_alias(word) for word in options.alias],
+        residents=(options.traffic, options.walkers, options.seed),
         faults=options.fault,
     )
     signal.signal(signal.SIGTERM, _end)

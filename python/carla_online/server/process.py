@@ -27,6 +27,9 @@ class ServerConfig:
         map: Name of the first map; None for the server's own.
         maps: Folder of OpenDRIVE files, served by name.
         aliases: Names under which other maps are served as well.
+        traffic: Vehicles that the server itself drives.
+        walkers: People that it walks at crosswalks.
+        seed: Where these start and go.
         port: Port of the calls, the next one is taken too; 0 for any free pair.
         faults: Faults to inject, in the forms of `carla-online serve --fault`.
         start_timeout_s: How long the start may take.
@@ -35,6 +38,9 @@ class ServerConfig:
     map: str | None = None
     maps: Path | None = None
     aliases: dict[str, str] = field(default_factory=dict)
+    traffic: int = 0
+    walkers: int = 0
+    seed: int = 0
     port: int = 0
     faults: tuple[str, ...] = ()
     start_timeout_s: float = 60.0
@@ -48,6 +54,9 @@ class ServerConfig:
             words += ["--maps", str(self.maps)]
         for name, target in self.aliases.items():
             words += ["--alias", f"{name}={target}"]
+        for flag, value in (("--traffic", self.traffic), ("--walkers", self.walkers), ("--seed", self.seed)):
+            if value:
+                words += [flag, str(value)]
         for fault in self.faults:
             words += ["--fault", fault]
         return words

@@ -43,7 +43,7 @@ impl ServerThreads {
 #[pymethods]
 impl ServerThreads {
     #[new]
-    #[pyo3(signature = (*, host, port, map=None, maps=None, aliases=Vec::new(), faults=Vec::new()))]
+    #[pyo3(signature = (*, host, port, map=None, maps=None, aliases=Vec::new(), residents=(0, 0, 0), faults=Vec::new()))]
     fn new(
         py: Python<'_>,
         host: String,
@@ -51,15 +51,22 @@ impl ServerThreads {
         map: Option<String>,
         maps: Option<PathBuf>,
         aliases: Vec<(String, String)>,
+        residents: (usize, usize, u64),
         faults: Vec<String>,
     ) -> PyResult<Self> {
         let map = map.unwrap_or_else(|| Options::default().map);
+        let (vehicles, walkers, seed) = residents;
         let options = Options {
             host,
             port,
             map,
             maps,
             aliases,
+            residents: server::Residents {
+                vehicles,
+                walkers,
+                seed,
+            },
             faults,
         };
         let server = py

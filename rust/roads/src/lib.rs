@@ -51,6 +51,7 @@ mod reader;
 mod route;
 mod rules;
 mod spawn;
+mod walkable;
 mod writer;
 
 pub use doctor::{Finding, Severity, examine};
@@ -64,6 +65,7 @@ pub use rules::{
     LightGroup, LightPhase, RightOfWay, Signal, SignalIndex, SignalKind, StopLine,
 };
 pub use spawn::SpawnPoint;
+pub use walkable::{WalkGround, WalkPolygon};
 pub use writer::{
     ElevationKnot, GridSpec, JunctionControl, JunctionSpec, LightPlan, MapKind, MapSpec, RoadSpec,
     Segment, StreetStyle,

@@ -27,4 +27,4 @@ pub mod wire;
 pub use error::Error;
 pub use faults::FORMS as FAULT_FORMS;
 pub use server::{Options, Server};
-pub use service::{Service, calls};
+pub use service::{Residents, Service, calls};

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::faults::Faults;
 use crate::maps::{Library, short_name};
 use crate::net::{self, Event, Inbox, PollThread};
-use crate::service::{Host, Journal, Parts};
+use crate::service::{Host, Journal, Parts, Residents};
 
 /// What to serve, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Options {
     pub maps: Option<PathBuf>,
     /// Names and the maps that are served for them.
     pub aliases: Vec<(String, String)>,
+    /// Traffic of the world's own.
+    pub residents: Residents,
     /// Faults, in the forms of [`FAULT_FORMS`](crate::FAULT_FORMS).
     pub faults: Vec<String>,
 }
@@ -35,6 +37,7 @@ impl Default for Options {
             map: "GridTown".into(),
             maps: None,
             aliases: Vec::new(),
+            residents: Residents::default(),
             faults: Vec::new(),
         }
     }
@@ -86,6 +89,7 @@ impl Server {
             inbox: Arc::clone(&inbox),
             library,
             map: (name, map),
+            residents: options.residents,
             faults,
             journal: journal.clone(),
             stream_port: port + 1,

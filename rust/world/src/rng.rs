@@ -33,6 +33,8 @@ pub enum Purpose {
     Lights = 12,
     /// Who behaves in which way.
     Manner = 13,
+    /// Noise of one sensor.
+    Sensor = 14,
 }
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

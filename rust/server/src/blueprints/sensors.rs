@@ -1,7 +1,7 @@
 //! Sensors. Those that need a picture or rays exist, with their attributes, and stay silent; lidars and radars
 //! have no `sensor_tick`, so that scripts which wait for every sensor that has one don't wait for them.
 
-use carla_online_world::stage::sensor::{Sensor, SensorKind};
+use carla_online_world::stage::sensor::{Noise, Sensor, SensorKind};
 
 use super::AttributeKind::{Boolean, Float, Integer};
 use super::{Attribute, Blueprint, Product, number};
@@ -172,12 +172,29 @@ const IMU_NOISE: &[(&str, &str)] = &[
     ("noise_gyro_stddev_z", "0.0"),
 ];
 
+/// The noise of one value: `noise_VALUE_stddev` and `noise_VALUE_bias`, followed by the axis.
+fn noise(description: &Description, value: &str, axis: &str) -> Noise {
+    let read = |what: &str| {
+        let id = format!("noise_{value}_{what}{axis}");
+        f64::from(number(description, &id, 0.0))
+    };
+    Noise {
+        bias: read("bias"),
+        deviation: read("stddev").max(0.0),
+    }
+}
+
 /// The sensor that a description asks for.
 pub(super) fn sensor(description: &Description) -> Sensor {
     let kind = match description.id.as_str() {
         "sensor.other.collision" => SensorKind::Collision,
-        "sensor.other.gnss" => SensorKind::Gnss,
-        "sensor.other.imu" => SensorKind::Imu,
+        "sensor.other.gnss" => {
+            SensorKind::Gnss(["lat", "lon", "alt"].map(|value| noise(description, value, "")))
+        }
+        "sensor.other.imu" => SensorKind::Imu(
+            ["accel", "gyro"]
+                .map(|what| ["_x", "_y", "_z"].map(|axis| noise(description, what, axis))),
+        ),
         "sensor.other.obstacle" => SensorKind::Obstacle {
             distance_m: number(description, "distance", 5.0).max(0.0),
             hit_radius_m: number(description, "hit_radius", 0.5).max(0.0),
@@ -191,5 +208,6 @@ pub(super) fn sensor(description: &Description) -> Sensor {
     Sensor::new(
         kind,
         f64::from(number(description, "sensor_tick", 0.0).max(0.0)),
+        number(description, "noise_seed", 0.0) as u64,
     )
 }

@@ -1,12 +1,16 @@
 //! The lights and signs of a map, as actors.
 
-use carla_online_roads::{RoadMap, Signal, SignalIndex, SignalKind};
+use carla_online_roads::{LaneIndex, RightOfWay, RoadMap, Signal, SignalIndex, SignalKind};
 use carla_online_world::stage::actor::{Body, Bounds};
 use carla_online_world::stage::lights::{Light, StopBox};
 use carla_online_world::stage::pose::{Rotation, Transform};
 
 /// Half the length of a place where a light stops vehicles; it ends at the stop line.
 const HALF_STOP_M: f32 = 2.5;
+/// The same for a sign: whoever halts in it has obeyed.
+const HALF_SIGN_M: f32 = 1.5;
+/// A sign's line is no further from it than this, metres.
+const SIGN_REACH_M: f32 = 25.0;
 const M_PER_S_TO_KM_PER_H: f32 = 3.6;
 
 /// A light or sign, ready to be put on the stage.
@@ -16,7 +20,7 @@ pub struct Fixture {
     pub id: String,
     /// Where it stands.
     pub pose: Transform,
-    /// Of a light: where it stops vehicles, in its own frame.
+    /// Of a light, a stop or a yield sign: where it stops vehicles, in its own frame.
     pub trigger: Bounds,
     /// What it is.
     pub body: Body,
@@ -33,7 +37,12 @@ pub fn find(roads: &RoadMap) -> Vec<Fixture> {
             fixtures.push(light(roads, signal, group, phase, pole));
         }
     }
-    fixtures.extend(roads.signals().iter().filter_map(sign));
+    fixtures.extend(
+        roads
+            .signals()
+            .iter()
+            .filter_map(|signal| sign(roads, signal)),
+    );
     fixtures
 }
 
@@ -71,22 +80,65 @@ fn stop_boxes(roads: &RoadMap, signal: SignalIndex) -> Vec<StopBox> {
         let Some(line) = roads.stop_lines(lane).iter().find(is_mine) else {
             continue;
         };
-        let sample = roads.sample(lane, (line.s_m - HALF_STOP_M).max(0.0));
-        boxes.push(StopBox {
-            pose: Transform {
-                location: [sample.pose.x, sample.pose.y, sample.pose.z],
-                rotation: Rotation::level(sample.pose.yaw_rad.to_degrees()),
-            },
-            half_m: (HALF_STOP_M, 0.5 * sample.width_m),
-        });
+        boxes.push(stop_box(roads, lane, line.s_m, HALF_STOP_M));
     }
     boxes
 }
 
-fn sign(signal: &Signal) -> Option<Fixture> {
+/// A box on a lane that ends at a line.
+fn stop_box(roads: &RoadMap, lane: LaneIndex, line_m: f32, half_m: f32) -> StopBox {
+    let sample = roads.sample(lane, (line_m - half_m).max(0.0));
+    StopBox {
+        pose: Transform {
+            location: [sample.pose.x, sample.pose.y, sample.pose.z],
+            rotation: Rotation::level(sample.pose.yaw_rad.to_degrees()),
+        },
+        half_m: (half_m, 0.5 * sample.width_m),
+    }
+}
+
+/// One box on every lane of the approach at whose line a sign stands. Which sign has made a line, the map doesn't say:
+/// it is the nearest of its kind.
+fn sign_boxes(roads: &RoadMap, signal: &Signal, rule: RightOfWay) -> Vec<StopBox> {
+    let lines: Vec<(LaneIndex, f32, f32)> = roads
+        .driving_lanes()
+        .filter_map(|lane| {
+            let line = roads
+                .stop_lines(lane)
+                .iter()
+                .find(|line| line.rule == rule)?;
+            let at = roads.sample(lane, line.s_m).pose;
+            let squared = (at.x - signal.pose.x).powi(2) + (at.y - signal.pose.y).powi(2);
+            (squared <= SIGN_REACH_M * SIGN_REACH_M).then_some((lane, line.s_m, squared))
+        })
+        .collect();
+    let nearest = lines.iter().min_by(|one, two| one.2.total_cmp(&two.2));
+    let Some(&(nearest, ..)) = nearest else {
+        return Vec::new();
+    };
+    let lanes = roads.lanes();
+    let approach = |lane: LaneIndex| {
+        let lane = &lanes[lane as usize];
+        (lane.road_id, lane.section, lane.runs_with_road())
+    };
+    lines
+        .iter()
+        .filter(|(lane, ..)| approach(*lane) == approach(nearest))
+        .map(|(lane, line_m, _)| stop_box(roads, *lane, *line_m, HALF_SIGN_M))
+        .collect()
+}
+
+fn sign(roads: &RoadMap, signal: &Signal) -> Option<Fixture> {
+    let mut boxes = Vec::new();
     let id = match (signal.kind, signal.speed_limit_mps) {
-        (SignalKind::Stop, _) => "traffic.stop".into(),
-        (SignalKind::Yield, _) => "traffic.yield".into(),
+        (SignalKind::Stop, _) => {
+            boxes = sign_boxes(roads, signal, RightOfWay::Stop);
+            "traffic.stop".into()
+        }
+        (SignalKind::Yield, _) => {
+            boxes = sign_boxes(roads, signal, RightOfWay::Yield);
+            "traffic.yield".into()
+        }
         (SignalKind::SpeedLimit, Some(limit_mps)) => {
             format!(
                 "traffic.speed_limit.{}",
@@ -102,7 +154,7 @@ fn sign(signal: &Signal) -> Option<Fixture> {
     Some(Fixture {
         id,
         pose,
-        trigger: Bounds::default(),
+        trigger: StopBox::around(&boxes, &pose),
         body: Body::Sign {
             sign_id: signal.id.to_string(),
         },

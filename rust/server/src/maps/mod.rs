@@ -1,15 +1,17 @@
 //! The maps that are served: our own by name, a directory of files, aliases, and whatever a client sends.
 
 pub mod furniture;
+mod navigation;
 mod solids;
 mod spawn_points;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use carla_online_roads::{MapKind, MapSpec, RoadMap};
+use carla_online_world::network::Network;
 use carla_online_world::stage::contact::Solid;
 use carla_online_world::stage::pose::Transform;
 
@@ -35,6 +37,35 @@ pub struct LoadedMap {
     pub fixtures: Vec<furniture::Fixture>,
     /// Buildings and walls.
     pub solids: Arc<[Solid]>,
+    /// Made when somebody asks for it.
+    navigation: OnceLock<Vec<u8>>,
+    network: OnceLock<Arc<Network>>,
+}
+
+impl LoadedMap {
+    /// Where the client finds the navigation mesh; nowhere if there isn't any sidewalk. Clients keep files by name, so
+    /// it names the map's text and the way in which meshes are made.
+    pub fn navigation_file(&self, map_name: &str) -> Option<String> {
+        let version = navigation::MESH_VERSION;
+        let hash = self.roads.content_hash();
+        self.roads
+            .has_sidewalks()
+            .then(|| format!("Nav/{map_name}-{hash:016x}-{version}.bin"))
+    }
+
+    /// What traffic of the world's own looks up.
+    pub fn network(&self) -> Arc<Network> {
+        let network = self
+            .network
+            .get_or_init(|| Arc::new(Network::new(Arc::clone(&self.roads))));
+        Arc::clone(network)
+    }
+
+    /// The navigation mesh; empty if nobody can walk anywhere.
+    pub fn navigation(&self) -> &[u8] {
+        self.navigation
+            .get_or_init(|| navigation::write(&self.roads.walk_polygons()))
+    }
 }
 
 /// Where a map's text comes from.
@@ -185,6 +216,8 @@ impl Source {
             fixtures: furniture::find(&roads),
             roads: Arc::new(roads),
             solids: solids.into(),
+            navigation: OnceLock::new(),
+            network: OnceLock::new(),
         })
     }
 }

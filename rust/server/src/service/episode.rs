@@ -81,6 +81,7 @@ pub(super) fn receive(host: &mut Host, call: &mut Call<'_>) -> Answer {
 impl Host {
     fn restart(&mut self, name: String, map: Arc<LoadedMap>, reset_settings: bool) {
         self.session.restart(name, map, reset_settings);
+        self.populate();
         self.clock.hurry(Instant::now());
         self.send_state();
     }

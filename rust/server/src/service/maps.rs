@@ -80,6 +80,42 @@ pub(super) fn available_maps(host: &mut Host, call: &mut Call<'_>) -> Answer {
     Ok(Done::Now)
 }
 
+/// The files that a folder of a client's cache should have. Only the navigation mesh is one: road networks of Traffic
+/// Manager are built by the client.
+pub(super) fn required_files(host: &mut Host, call: &mut Call<'_>) -> Answer {
+    let folder = call.arguments.text()?;
+    let is_asked = folder.is_empty() || folder.trim_matches('/').eq_ignore_ascii_case("nav");
+    let session = &host.session;
+    let file = session
+        .map
+        .navigation_file(&session.map_name)
+        .filter(|_| is_asked);
+    call.out.array(file.iter().len());
+    file.iter().for_each(|path| call.out.text(path));
+    Ok(Done::Now)
+}
+
+/// Nothing but the file that is told of can be had: a name never leads to the disk.
+pub(super) fn request_file(host: &mut Host, call: &mut Call<'_>) -> Answer {
+    let path = call.arguments.text()?;
+    let session = &host.session;
+    let is_known = session
+        .map
+        .navigation_file(&session.map_name)
+        .is_some_and(|file| file == path);
+    if is_known {
+        call.out.binary(session.map.navigation());
+    } else {
+        call.out.binary(&[]);
+    }
+    Ok(Done::Now)
+}
+
+pub(super) fn navigation_mesh(host: &mut Host, call: &mut Call<'_>) -> Answer {
+    call.out.binary(host.session.map.navigation());
+    Ok(Done::Now)
+}
+
 pub(super) fn definitions(host: &mut Host, call: &mut Call<'_>) -> Answer {
     host.blueprints.write(call.out);
     Ok(Done::Now)
@@ -183,9 +219,17 @@ pub(super) fn control(host: &mut Host, call: &mut Call<'_>) -> Answer {
             .faults
             .add(value)
             .map_err(|error| Refusal(error.to_string()))?,
+        "seed" => {
+            host.residents.seed = value.trim().parse().map_err(|_| {
+                Refusal(format!(
+                    "seed {value:?} isn't a whole number from 0 to 2^64 - 1"
+                ))
+            })?;
+            host.populate();
+        }
         _ => {
             return Err(Refusal(format!(
-                "there is no control {name:?}; there is: fault"
+                "there is no control {name:?}; there are: fault, seed"
             )));
         }
     }

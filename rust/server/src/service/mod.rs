@@ -13,6 +13,7 @@ mod episode;
 mod journal;
 mod lights;
 mod maps;
+mod residents;
 mod session;
 mod spawn;
 mod streams;
@@ -38,6 +39,7 @@ use call::{Call, Done};
 use clock::Clock;
 use episode::Loading;
 pub use journal::Journal;
+pub use residents::Residents;
 use session::Session;
 use streams::Streams;
 use table::Handler;
@@ -58,6 +60,7 @@ pub struct Host {
     loading: Option<Loading>,
     sent_map: Option<String>,
     traffic_managers: TrafficManagers,
+    residents: Residents,
     faults: Faults,
     journal: Journal,
     started: Instant,
@@ -77,6 +80,8 @@ pub struct Parts {
     pub library: Library,
     /// The first map, and the name it is served under.
     pub map: (String, Arc<LoadedMap>),
+    /// Traffic of the world's own.
+    pub residents: Residents,
     /// What shall go wrong.
     pub faults: Faults,
     /// Where lines for the user go.
@@ -90,7 +95,7 @@ impl Host {
     pub fn new(parts: Parts) -> Self {
         let (name, map) = parts.map;
         let now = Instant::now();
-        Self {
+        let mut host = Self {
             session: Session::new(name.clone(), Arc::clone(&map)),
             clock: Clock::new(now),
             streams: Streams::default(),
@@ -102,6 +107,7 @@ impl Host {
             loading: None,
             sent_map: None,
             traffic_managers: TrafficManagers::default(),
+            residents: parts.residents,
             faults: parts.faults,
             journal: parts.journal,
             started: now,
@@ -110,7 +116,9 @@ impl Host {
             is_hung: false,
             is_stopping: false,
             reply: Packer::default(),
-        }
+        };
+        host.populate();
+        host
     }
 
     /// Works until it is told to stop.

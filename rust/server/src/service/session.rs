@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use carla_online_world::stage::actor::{Actor, Body, Bounds};
 use carla_online_world::stage::contact::Other;
+use carla_online_world::stage::population::Population;
 use carla_online_world::stage::pose::{Rotation, Transform};
 use carla_online_world::stage::sensor::{Reading, SensorKind};
 use carla_online_world::stage::{Stage, StageError};
@@ -48,6 +49,8 @@ pub struct Session {
     pub map: Arc<LoadedMap>,
     /// The spectator's id.
     pub spectator: u32,
+    /// Traffic of the world's own.
+    pub population: Option<Population>,
     records: BTreeMap<u32, Record>,
     /// Actor and stream of every sensor, in the order of the actors.
     sensors: Vec<(u32, u32)>,
@@ -98,6 +101,7 @@ impl Session {
             map_name,
             map,
             spectator: 0,
+            population: None,
             records: BTreeMap::new(),
             sensors: Vec::new(),
             next_stream: WORLD_STREAM + 1 + first,
@@ -125,6 +129,7 @@ impl Session {
             self.stage.next_id(),
         );
         (self.map_name, self.map) = (map_name, map);
+        self.population = None;
         self.records.clear();
         self.sensors.clear();
         self.weather = CLEAR_NOON;
@@ -197,6 +202,9 @@ impl Session {
     /// Moves the world.
     pub fn step(&mut self, dt_s: f64) {
         self.delta_s = dt_s as f32;
+        if let Some(population) = &mut self.population {
+            population.advance(&mut self.stage, dt_s);
+        }
         self.stage.step(self.delta_s);
         self.moment.frame += 1;
         self.moment.elapsed_s += dt_s;

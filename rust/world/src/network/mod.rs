@@ -63,7 +63,8 @@ pub struct Network {
 
 impl Network {
     /// The network of a baked map.
-    pub fn new(map: RoadMap) -> Self {
+    pub fn new(map: impl Into<Arc<RoadMap>>) -> Self {
+        let map = map.into();
         let entries = map.driving_lanes().filter(|&lane| is_entry(&map, lane));
         let mut cuts: Vec<Cut> = map
             .driving_lanes()
@@ -83,7 +84,7 @@ impl Network {
             pace: Pace::new(&map),
             cuts,
             raster: Arc::default(),
-            map: Arc::new(map),
+            map,
         }
     }
 

@@ -2,12 +2,16 @@
 
 use carla_online_roads::{LanePoint, RoadMap};
 
+use crate::stage::pose::Rotation;
+
 /// Acceleration of free fall, m/s2.
 pub const GRAVITY_MPS2: f32 = 9.81;
 /// Within this of the ground a standing actor follows it, metres.
 const FOLLOW_M: f32 = 0.5;
 /// An actor deeper than this below the ground was put there on purpose: scripts park cars at z = -500.
 const BURIED_M: f32 = 3.0;
+/// Half the distance over which a slope is taken: about that between the axles, metres.
+const HALF_SPAN_M: f32 = 1.3;
 /// Nothing falls deeper.
 const DEEPEST_M: f32 = -10_000.0;
 
@@ -48,6 +52,14 @@ impl Footing {
         )
     }
 
+    /// How an actor with this heading stands on the ground that was found last.
+    pub fn tilt(&self, map: &RoadMap, rotation: &Rotation) -> Rotation {
+        match &self.place {
+            Some(place) => tilt(map, place, rotation),
+            None => *rotation,
+        }
+    }
+
     /// Forgets the last place, as after a jump to another.
     pub fn lift(&mut self) {
         *self = Self::default();
@@ -67,6 +79,28 @@ impl Footing {
         } else {
             (next.max(DEEPEST_M), rise_mps)
         }
+    }
+}
+
+/// The rotation that lies on a lane's slope with the heading of another. Roads are level across.
+pub fn tilt(map: &RoadMap, place: &LanePoint, rotation: &Rotation) -> Rotation {
+    let length_m = map.lanes()[place.lane as usize].length_m;
+    let (behind_m, ahead_m) = (
+        (place.s_m - HALF_SPAN_M).max(0.0),
+        (place.s_m + HALF_SPAN_M).min(length_m),
+    );
+    let [behind, ahead] = [behind_m, ahead_m].map(|s_m| map.sample(place.lane, s_m).pose.z);
+    let level = Rotation::level(rotation.yaw_deg);
+    if ahead == behind {
+        return level;
+    }
+    let slope = (ahead - behind) / (ahead_m - behind_m).max(0.1);
+    let turn_rad = rotation.yaw_rad() - map.sample(place.lane, place.s_m).pose.yaw_rad;
+    let (sin, cos) = libm::sincosf(turn_rad);
+    Rotation {
+        pitch_deg: libm::atanf(slope * cos).to_degrees(),
+        roll_deg: libm::atanf(slope * sin).to_degrees(),
+        ..level
     }
 }
 

@@ -101,8 +101,15 @@ impl Light {
     /// One box around all stop boxes, in the frame of the light's pose. Scripts sample it along x, so the
     /// pose of a light looks across its lanes.
     pub fn trigger(&self, pose: &Transform) -> Bounds {
+        StopBox::around(&self.stop_boxes, pose)
+    }
+}
+
+impl StopBox {
+    /// One box around several, in the frame of a pose; nothing around none.
+    pub fn around(boxes: &[Self], pose: &Transform) -> Bounds {
         let (mut low, mut high) = ([f32::INFINITY; 3], [f32::NEG_INFINITY; 3]);
-        for stop in &self.stop_boxes {
+        for stop in boxes {
             let (cos, sin) = stop.pose.rotation.heading();
             for (along, across) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
                 let (a, b) = (along * stop.half_m.0, across * stop.half_m.1);
@@ -116,7 +123,7 @@ impl Light {
                 }
             }
         }
-        if self.stop_boxes.is_empty() {
+        if boxes.is_empty() {
             return Bounds::default();
         }
         let mut center: [f32; 3] = std::array::from_fn(|i| 0.5 * (low[i] + high[i]));

@@ -4,7 +4,7 @@
 //! for: vehicles, pedestrians, props, sensors and traffic lights on a map, each spawned, driven, pushed, moved and
 //! destroyed from outside, in CARLA's terms (metres, degrees, its control structures) but without any
 //! protocol. A step is a function of the stage alone, bit for bit: actors live in a list ordered by id, nothing is
-//! hashed, nothing is random.
+//! hashed, nothing is random but the noise that a sensor was asked to have, which its seed determines.
 //!
 //! There is ground everywhere: the height of the nearest road. Off the road the same tyres grip.
 
@@ -13,6 +13,7 @@ pub mod contact;
 mod ground;
 pub mod lights;
 pub mod physics;
+pub mod population;
 pub mod pose;
 pub mod sensor;
 mod step;
@@ -28,7 +29,7 @@ use lights::{Colour, Cycle};
 use pose::{Transform, Vector, add, scale};
 use sensor::{GeoLocation, Reading, SensorKind};
 
-pub use ground::GRAVITY_MPS2;
+pub use ground::{GRAVITY_MPS2, tilt};
 
 /// Actors that a stage holds at most.
 pub const MAX_ACTORS: usize = 10_000;
@@ -336,22 +337,34 @@ impl Stage {
         if !sensor.is_heard || !sensor.is_due(dt_s) {
             return Ok(());
         }
-        let (kind, actor) = (sensor.kind, &self.actors[index]);
+        let kind = sensor.kind;
         match kind {
             SensorKind::Collision => {
+                let actor = &self.actors[index];
                 let mine = self
                     .contacts
                     .iter()
                     .filter(|contact| contact.actor == actor.parent);
                 mine.for_each(|contact| give(Reading::Collision(*contact)));
             }
-            SensorKind::Gnss => give(Reading::Gnss(self.origin.at(actor.pose.location))),
-            SensorKind::Imu => give(inertia(actor)),
+            SensorKind::Gnss(noise) => {
+                let [latitude, longitude, altitude] = sensor.shake(&noise);
+                let mut place = self.origin.at(self.actors[index].pose.location);
+                place.latitude_deg += latitude;
+                place.longitude_deg += longitude;
+                place.altitude_m += altitude;
+                give(Reading::Gnss(place));
+            }
+            SensorKind::Imu(noise) => {
+                let errors = noise.map(|noise| sensor.shake(&noise).map(|error| error as f32));
+                give(inertia(&self.actors[index], errors));
+            }
             SensorKind::Obstacle {
                 distance_m,
                 hit_radius_m,
                 only_dynamics,
             } => {
+                let actor = &self.actors[index];
                 let ray = (actor.pose.location, actor.pose.rotation.heading());
                 let solids: &[Solid] = if only_dynamics { &[] } else { &self.solids };
                 let is_wanted = |other: &Actor| {
@@ -382,14 +395,14 @@ fn in_range(location: Vector) -> Result<()> {
     }
 }
 
-/// The velocity of a mounted sensor is its carrier's.
-fn inertia(actor: &Actor) -> Reading {
+/// The velocity of a mounted sensor is its carrier's. Errors are those of the accelerometer and of the gyroscope.
+fn inertia(actor: &Actor, [felt_error, turn_error]: [Vector; 2]) -> Reading {
     let felt = add(actor.acceleration, [0.0, 0.0, GRAVITY_MPS2]);
     let turn = actor.angular_velocity_degps.map(f32::to_radians);
     let compass_rad = actor.pose.rotation.yaw_rad() + std::f32::consts::FRAC_PI_2;
     Reading::Imu {
-        accelerometer: actor.pose.rotation.unrotate(felt),
-        gyroscope: actor.pose.rotation.unrotate(turn),
+        accelerometer: add(actor.pose.rotation.unrotate(felt), felt_error),
+        gyroscope: add(actor.pose.rotation.unrotate(turn), turn_error),
         compass_rad: if compass_rad < 0.0 {
             compass_rad + std::f32::consts::TAU
         } else {

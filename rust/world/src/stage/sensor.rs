@@ -1,7 +1,17 @@
 //! Sensors that need no picture: what they measure, and when.
 
+use crate::rng::{Purpose, Stream};
 use crate::stage::contact::{Contact, Other};
 use crate::stage::pose::Vector;
+
+/// The error of one measured value: a bias, and a normal distribution around it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Noise {
+    /// Mean of the error.
+    pub bias: f64,
+    /// Standard deviation.
+    pub deviation: f64,
+}
 
 /// What a sensor measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,10 +27,10 @@ pub enum SensorKind {
         /// Whether the map's solids and props are left out.
         only_dynamics: bool,
     },
-    /// Latitude, longitude, altitude.
-    Gnss,
-    /// Acceleration, turn rate, compass.
-    Imu,
+    /// Latitude, longitude, altitude, with their errors in degrees and metres.
+    Gnss([Noise; 3]),
+    /// Acceleration, turn rate, compass, with the errors of the first two in m/s2 and rad/s.
+    Imu([[Noise; 3]; 2]),
     /// Exists and stays silent: cameras, lidars, radars; and the lane invasion sensor, whose events the
     /// client computes.
     Silent,
@@ -36,16 +46,20 @@ pub struct Sensor {
     /// Whether somebody listens; the clock starts with the first listener.
     pub is_heard: bool,
     since_s: Option<f64>,
+    seed: u64,
+    draws: u64,
 }
 
 impl Sensor {
     /// A sensor that nobody listens to yet.
-    pub fn new(kind: SensorKind, period_s: f64) -> Self {
+    pub fn new(kind: SensorKind, period_s: f64, seed: u64) -> Self {
         Self {
             kind,
             period_s,
             is_heard: false,
             since_s: None,
+            seed,
+            draws: 0,
         }
     }
 
@@ -57,6 +71,19 @@ impl Sensor {
         self.is_heard = is_heard;
     }
 
+    /// Errors of the next measurement. The same seed gives the same errors, measurement by measurement.
+    pub fn shake(&mut self, noise: &[Noise; 3]) -> [f64; 3] {
+        noise.map(|noise| {
+            if noise.deviation == 0.0 {
+                return noise.bias;
+            }
+            let mut stream = Stream::new(self.seed, Purpose::Sensor, 0, self.draws);
+            let error = noise.bias + noise.deviation * normal(&mut stream);
+            self.draws = stream.counter();
+            error
+        })
+    }
+
     /// Moves the clock; whether a measurement is due.
     pub fn is_due(&mut self, dt_s: f64) -> bool {
         let since_s = self.since_s.map(|since_s| since_s + dt_s);
@@ -65,6 +92,12 @@ impl Sensor {
         self.since_s = if is_due { Some(0.0) } else { since_s };
         is_due
     }
+}
+
+/// Standard normal. Source: Box and Muller, Annals of Mathematical Statistics 29, 1958.
+fn normal(stream: &mut Stream) -> f64 {
+    let radius = libm::sqrt(-2.0 * libm::log(1.0 - stream.unit()));
+    radius * libm::cos(std::f64::consts::TAU * stream.unit())
 }
 
 /// What was measured.
@@ -159,12 +192,34 @@ mod tests {
 
     #[test]
     fn a_period_of_twenty_steps_measures_first_at_once_and_then_every_twentieth() {
-        let mut sensor = Sensor::new(SensorKind::Gnss, 1.0);
+        let mut sensor = Sensor::new(SensorKind::Gnss(Default::default()), 1.0, 0);
         sensor.set_heard(true);
         let due: Vec<u32> = (1..=50)
             .filter(|_| sensor.is_due(f64::from(0.05_f32)))
             .collect();
         assert_eq!(due, [1, 21, 41]);
+    }
+
+    #[test]
+    fn noise_has_its_bias_and_its_deviation_and_repeats_with_its_seed() {
+        let noise = Noise {
+            bias: 2.0,
+            deviation: 0.5,
+        };
+        let draw = |seed| {
+            let mut sensor = Sensor::new(SensorKind::Silent, 0.0, seed);
+            (0..3000)
+                .flat_map(|_| sensor.shake(&[noise; 3]))
+                .collect::<Vec<f64>>()
+        };
+        let drawn = draw(1);
+        let mean = drawn.iter().sum::<f64>() / drawn.len() as f64;
+        let squared = drawn.iter().map(|value| (value - mean).powi(2));
+        let deviation = (squared.sum::<f64>() / drawn.len() as f64).sqrt();
+        assert!((mean - 2.0).abs() < 0.02 && (deviation - 0.5).abs() < 0.02);
+        assert!(draw(1) == drawn && draw(2) != drawn);
+        let exact = Sensor::new(SensorKind::Silent, 0.0, 1).shake(&[Noise::default(); 3]);
+        assert_eq!(exact, [0.0; 3]);
     }
 
     /// What `carla.Map.transform_to_geolocation` of the 0.9.16 wheel answered.

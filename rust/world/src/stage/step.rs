@@ -195,6 +195,9 @@ fn drive(actor: &mut Actor, vehicle: &mut Vehicle, map: &RoadMap, dt_s: f32, pac
         actor.angular_velocity_degps = [0.0, 0.0, turn_degps];
     }
     let limit_mps = fall(actor, 0.0, map, dt_s);
+    if actor.footing.is_grounded {
+        actor.pose.rotation = actor.footing.tilt(map, &actor.pose.rotation);
+    }
     vehicle.speed_limit_kmh = (limit_mps * 3.6).max(SLOWEST_LIMIT_KMH);
 }
 

@@ -1,0 +1,122 @@
+"""What `tests/accept/server.py` runs in a process of its own: vehicles and people under Traffic Manager, watched.
+
+The wheel can hang in its Traffic Manager, or crash while it clears up, so this is a process that can be killed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import carla
+
+VEHICLES, WALKERS = 20, 10
+STEP_S = 0.05
+# Whoever leaves a light's box within this of its turning red was on the way.
+JUST_RED_S = 1.0
+
+
+class Watch:
+    """Counts collisions and vehicles that drive past a red light."""
+
+    def __init__(self, world: carla.World, vehicles: list[carla.Actor]) -> None:
+        self._vehicles = vehicles
+        self._map = world.get_map()
+        self._at: dict[int, carla.Actor] = {}
+        self._red_since: dict[int, float] = {}
+        self._left: dict[int, int] = {}
+        self.collisions: set[tuple[int, int]] = set()
+        self.red_runs = 0
+        blueprint = world.get_blueprint_library().find("sensor.other.collision")
+        self._sensors = [world.spawn_actor(blueprint, carla.Transform(), attach_to=car) for car in vehicles]
+        for sensor in self._sensors:
+            sensor.listen(lambda event: self.collisions.add((event.actor.id, event.other_actor.id)))
+
+    def look(self, tick: int) -> None:
+        """Looks at everybody after a tick."""
+        for car in self._vehicles:
+            if not car.is_alive:
+                continue
+            light = car.get_traffic_light() if car.is_at_traffic_light() else None
+            before = self._at.get(car.id)
+            if before is not None and (light is None or light.id != before.id) and self._is_red(before, tick):
+                self._left[car.id] = tick
+            if light is None:
+                self._at.pop(car.id, None)
+            else:
+                self._at[car.id] = light
+                self._is_red(light, tick)
+            # Leaving the box counts once the junction is reached.
+            left = self._left.get(car.id)
+            if left is not None:
+                waypoint = self._map.get_waypoint(car.get_location())
+                if waypoint is not None and waypoint.is_junction:
+                    self.red_runs += 1
+                    del self._left[car.id]
+                elif tick - left > 3.0 / STEP_S:
+                    del self._left[car.id]
+
+    def _is_red(self, light: carla.Actor, tick: int) -> bool:
+        """Whether a light has been red for some time."""
+        if light.state != carla.TrafficLightState.Red:
+            self._red_since.pop(light.id, None)
+            return False
+        return (tick - self._red_since.setdefault(light.id, tick)) * STEP_S > JUST_RED_S
+
+
+def people(world: carla.World, client: carla.Client) -> int:
+    """Puts people on the mesh and sends them away; how many there are."""
+    library = world.get_blueprint_library()
+    looks = library.filter("walker.pedestrian.*")
+    places = [world.get_random_location_from_navigation() for _ in range(3 * WALKERS)]
+    spawns = [
+        carla.command.SpawnActor(looks[number % len(looks)], carla.Transform(place))
+        for number, place in enumerate(places)
+        if place is not None
+    ]
+    answers = client.apply_batch_sync(spawns, True)
+    ids = [answer.actor_id for answer in answers if not answer.error]
+    client.apply_batch_sync([carla.command.DestroyActor(number) for number in ids[WALKERS:]], True)
+    blueprint = library.find("controller.ai.walker")
+    controllers = client.apply_batch_sync(
+        [carla.command.SpawnActor(blueprint, carla.Transform(), number) for number in ids[:WALKERS]], True
+    )
+    for answer in controllers:
+        controller = world.get_actor(answer.actor_id)
+        controller.start()
+        controller.go_to_location(world.get_random_location_from_navigation())
+        controller.set_max_speed(1.4)
+    return len(ids[:WALKERS])
+
+
+def main(port: int, manager_port: int, seed: int, ticks: int) -> None:
+    """Drives and prints one line of figures."""
+    client = carla.Client("127.0.0.1", port)
+    client.set_timeout(60.0)
+    world = client.get_world()
+    world.apply_settings(carla.WorldSettings(synchronous_mode=True, fixed_delta_seconds=STEP_S))
+    world.set_pedestrians_seed(seed)
+    manager = client.get_trafficmanager(manager_port)
+    manager.set_synchronous_mode(True)
+    manager.set_random_device_seed(seed)
+    blueprint = world.get_blueprint_library().find("vehicle.tesla.model3")
+    autopilot = carla.command.SetAutopilot(carla.command.FutureActor, True, manager_port)
+    every = max(1, len(world.get_map().get_spawn_points()) // VEHICLES)
+    points = world.get_map().get_spawn_points()[::every][:VEHICLES]
+    chains = [carla.command.SpawnActor(blueprint, point).then(autopilot) for point in points]
+    ids = [answer.actor_id for answer in client.apply_batch_sync(chains, True)]
+    walkers = people(world, client)
+    watch = Watch(world, [world.get_actor(number) for number in ids])
+    for tick in range(ticks):
+        world.tick()
+        watch.look(tick)
+    left = len(world.get_actors(ids))
+    print(
+        f"left {left} of {len(ids)} walkers {walkers} red {watch.red_runs} collisions {len(watch.collisions)}",
+        flush=True,
+    )
+    os._exit(0)  # the wheel may crash while it clears up
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
