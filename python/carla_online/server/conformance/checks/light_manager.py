@@ -8,7 +8,7 @@ from carla_online.server.conformance.site import Site
 CHECKS = Group("LightManager")
 
 
-@CHECKS("get_all_lights, turn_on, turn_off", "query_lights_state", "update_lights_state")
+@CHECKS("get_all_lights, turn_on, turn_off", "query_lights_state")
 def _lights(site: Site) -> str:
     manager = site.world.get_lightmanager()
     lights = manager.get_all_lights()

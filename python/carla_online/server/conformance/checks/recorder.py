@@ -29,14 +29,14 @@ def _record(site: Site) -> str:
 def _collisions(site: Site) -> str:
     text = site.client.show_recorder_collisions(_FILE, "v", "v")
     site.seen("no text about the file", "Frames:" in text)
-    return text.splitlines()[0]
+    return f"{len(text)} characters"
 
 
 @CHECKS("show_recorder_actors_blocked", "show_recorder_actors_blocked")
 def _blocked(site: Site) -> str:
     text = site.client.show_recorder_actors_blocked(_FILE, 10.0, 1.0)
     site.seen("no text about the file", "Frames:" in text)
-    return text.splitlines()[0]
+    return f"{len(text)} characters"
 
 
 @CHECKS("replay_file, stop_replayer", "replay_file", "stop_replayer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from carla_online.server.conformance.check import Group
 from carla_online.server.conformance.outcome import NotServed
@@ -121,7 +122,7 @@ for _kind in (
     "lidar.ray_cast_semantic",
     "other.radar",
 ):
-    CHECKS(f"sensor.{_kind}", "spawn_actor_with_parent")(lambda site, kind=_kind: _rendered(site, f"sensor.{kind}"))
+    CHECKS(f"sensor.{_kind}", "spawn_actor_with_parent")(partial(_rendered, pattern=f"sensor.{_kind}"))
 
 
 @CHECKS(

@@ -50,16 +50,16 @@ def _drives(site: Site) -> str:
     manager.ignore_lights_percentage(car, 100.0)
     car.set_autopilot(True, manager.get_port())
     before = car.get_location()
-    site.steps(200)
+    site.steps(120)
     place = car.get_location()
     lane = site.map.get_waypoint(place)
     car.set_autopilot(False, manager.get_port())
     manager.set_synchronous_mode(False)
     manager.shut_down()
-    site.holds("it drives", place.distance(before) > 10.0, f"{place.distance(before):.1f} m in 10 s")
+    site.holds("it drives", place.distance(before) > 10.0, f"{place.distance(before):.1f} m in 6 s")
     aside_m = lane.transform.location.distance(place)
     site.near("distance to the lane's centre", aside_m, 0.0, 1.5)
-    return f"{place.distance(before):.1f} m in 10 s, {aside_m:.2f} m beside the lane's centre"
+    return f"{place.distance(before):.1f} m in 6 s, {aside_m:.2f} m beside the lane's centre"
 
 
 @CHECKS("get_trafficmanager from another process", "get_traffic_manager_running")
