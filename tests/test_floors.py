@@ -12,7 +12,7 @@ FLOORS = [
     "learners",
     "policies",
     "envs",
-    "replay advantage server",
+    "replay advantage server standin",
     "_native",
     "errors config files lazy",
 ]

@@ -20,6 +20,8 @@ carla-online: online reinforcement learning for driving policies in CARLA
   carla-online replay ACTION BUFFER       inspect, verify, export or compact a replay buffer
   carla-online configs                    list the shipped configurations
   carla-online serve [options]            serve CARLA 0.9.16's protocol to the unmodified client, without a GPU
+  carla-online conformance [options]      compare a CARLA server, ours or a real one, with the Python API's promises
+  carla-online agents                     print the folder of CARLA's package agents: yours, or else our stand-in
   carla-online doctor map FILE            look over an OpenDRIVE map before it reaches CARLA
   carla-online validate-dynamics LOG      compare the vehicle model with a drive that CARLA's recorder has logged
 
@@ -73,6 +75,8 @@ _HOMES: Final = {
     "replay": "replay",
     "configs": "train:list_configs",
     "serve": "serve",
+    "conformance": "conformance",
+    "agents": "agents",
     "doctor": "doctor",
     "validate-dynamics": "validate_dynamics",
 }

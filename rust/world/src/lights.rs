@@ -16,6 +16,7 @@ pub struct Clock<'a> {
     times_s: [f64; 3],
     seed: u64,
     now_s: f64,
+    /// What somebody else has the lights show, by signal, in place of the clock.
     shown: Option<&'a [LightState]>,
 }
 
@@ -31,15 +32,9 @@ impl<'a> Clock<'a> {
         }
     }
 
-    /// Lights that somebody else switches; `shown` has one entry for each signal of the map. There are no phases then.
-    pub const fn showing(map: &'a RoadMap, shown: &'a [LightState]) -> Self {
-        Self {
-            map,
-            times_s: [1.0; 3],
-            seed: 0,
-            now_s: 0.0,
-            shown: Some(shown),
-        }
+    /// The same, where somebody else says what each signal's light shows; `None` leaves it to the clock.
+    pub const fn showing(self, shown: Option<&'a [LightState]>) -> Self {
+        Self { shown, ..self }
     }
 
     /// The phase of a group that isn't red all the time, and its colour.
@@ -62,10 +57,26 @@ impl<'a> Clock<'a> {
         (phase, colour)
     }
 
+    /// What the lights of a group's phase show.
+    pub fn colour(&self, group: u32, phase: u16) -> LightState {
+        let phases = &self.map.light_groups()[group as usize].phases;
+        let signal = phases
+            .get(usize::from(phase))
+            .and_then(|turn| turn.lights.first().copied());
+        self.shows(&Light {
+            signal: signal.unwrap_or_default(),
+            group,
+            phase,
+        })
+    }
+
     /// What a light shows.
     pub fn shows(&self, light: &Light) -> LightState {
-        if let Some(shown) = self.shown {
-            return shown[light.signal as usize];
+        if let Some(state) = self
+            .shown
+            .and_then(|shown| shown.get(light.signal as usize))
+        {
+            return *state;
         }
         let (phase, colour) = self.phase(light.group);
         if phase == u32::from(light.phase) {

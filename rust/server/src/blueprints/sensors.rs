@@ -15,6 +15,7 @@ const CAMERAS: &[&str] = &[
     "instance_segmentation",
     "optical_flow",
     "dvs",
+    "cosmos_visualization",
 ];
 const LENS: &[(&str, &str)] = &[
     ("lens_circle_falloff", "5.0"),

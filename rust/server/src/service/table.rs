@@ -97,7 +97,9 @@ const fn canned(
 static TABLE: &[Row] = &[
     act("add_actor_angular_impulse", actors::add_angular_impulse),
     act("add_actor_force", actors::add_force),
+    still("add_actor_force_at_location", actors::accept),
     act("add_actor_impulse", actors::add_impulse),
+    still("add_actor_impulse_at_location", actors::accept),
     act("add_actor_torque", actors::add_angular_impulse),
     call("add_traffic_manager_running", Value, traffic_manager::add),
     act(
@@ -141,6 +143,7 @@ static TABLE: &[Row] = &[
     neutral("enable_gbuffers", Void, NOTHING),
     neutral("enable_sensor_for_ros", Void, NOTHING),
     call("freeze_all_traffic_lights", Void, lights::freeze_all),
+    still("freeze_traffic_light", actors::accept),
     call(
         "get_ackermann_controller_settings",
         Value,
@@ -203,6 +206,11 @@ static TABLE: &[Row] = &[
     call("get_spectator", Value, spawn::spectator),
     call("get_telemetry_data", Value, vehicles::telemetry),
     call("get_traffic_manager_running", Value, traffic_manager::find),
+    canned(
+        "get_vehicle_bone_world_transforms",
+        Value,
+        sundry::bone_world_transforms,
+    ),
     call("get_vehicle_light_state", Value, vehicles::lights),
     call("get_vehicle_light_states", Value, vehicles::all_lights),
     call("get_weather_parameters", Value, maps::weather),

@@ -212,14 +212,12 @@ impl Cycle {
 
     /// One step of every group.
     pub fn advance(&mut self, actors: &mut [Actor], dt_s: f32) {
-        if self.groups.is_empty() {
+        // Frozen lights don't count their time either.
+        if self.groups.is_empty() || self.is_frozen {
             return;
         }
         for light in actors.iter_mut().filter_map(light_of) {
             light.elapsed_s += dt_s;
-        }
-        if self.is_frozen {
-            return;
         }
         for group in &mut self.groups {
             group.elapsed_s += dt_s;

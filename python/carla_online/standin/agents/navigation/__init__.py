@@ -1,0 +1,1 @@
+"""Route planning, control and the agents."""

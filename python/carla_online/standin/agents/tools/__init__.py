@@ -1,0 +1,1 @@
+"""Small functions and result types that the agents share with scripts."""
