@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import carla
@@ -31,6 +32,18 @@ def server() -> Iterator[Server]:
 
 def address(server: Server) -> str:
     return f"127.0.0.1:{server.port}"
+
+
+def visit(server: Server) -> carla.World:
+    """What a new client sees: `get_world` returns before the first state has come, and is empty until then."""
+    client = carla.Client("127.0.0.1", server.port)
+    client.set_timeout(20.0)
+    world = client.get_world()
+    deadline_s = time.monotonic() + 20.0
+    while world.get_snapshot().frame == 0:
+        assert time.monotonic() < deadline_s, "the server sends no state to a new client"
+        time.sleep(0.005)
+    return world
 
 
 class TestParity:
@@ -61,7 +74,7 @@ class TestParity:
             assert seen.reward < 1e-4, seen
             assert seen.ends[0] == seen.ends[1], seen
             assert seen.infractions[0] == seen.infractions[1], seen
-        world = carla.Client("127.0.0.1", server.port).get_world()
+        world = visit(server)
         lights = world.get_actors().filter("traffic.traffic_light")
         assert lights and all(light.is_frozen() for light in lights), "the server's own time goes on"
         there.close()
@@ -144,12 +157,10 @@ class TestFailures:
 
 class TestOrder:
     def test_settings_come_back_and_only_own_actors_go(self, server: Server) -> None:
-        client = carla.Client("127.0.0.1", server.port)
-        client.set_timeout(20.0)
-        before = client.get_world().get_settings()
+        before = visit(server).get_settings()
         env = CarlaEnv(server=address(server), traffic="light", map={"map_variants": 1})
         env.reset(seed=0)
-        world = client.get_world()
+        world = visit(server)
         blueprint = world.get_blueprint_library().find("vehicle.audi.tt")
         spots = [carla.Transform(carla.Location(5.0, 2.0 + 4.0 * lane, 0.5)) for lane in range(3)]
         guest = next(actor for spot in spots if (actor := world.try_spawn_actor(blueprint, spot)) is not None)
@@ -158,9 +169,9 @@ class TestOrder:
         env.reset()
         assert env._vector._batch._drives[0].mirror.scene()["actors"]["x"].count(guest.get_location().x) == 1
         env.close()
-        left = [actor.id for actor in client.get_world().get_actors().filter("vehicle.*")]
-        assert left == [guest.id]
-        after = client.get_world().get_settings()
+        world = visit(server)
+        assert [actor.id for actor in world.get_actors().filter("vehicle.*")] == [guest.id]
+        after = world.get_settings()
         assert (after.synchronous_mode, after.fixed_delta_seconds) == (
             before.synchronous_mode,
             before.fixed_delta_seconds,
@@ -179,13 +190,9 @@ class TestOrder:
     ) -> None:
         env = CarlaEnv(server=address(server), traffic="none")
         env.reset(seed=0)
-        client = carla.Client("127.0.0.1", server.port)
-        client.set_timeout(20.0)
-        client.get_world().apply_settings(carla.WorldSettings(synchronous_mode=False))
-        failures = [env.step(FORWARD)[4]["sim_failure"]]
-        while not failures[-1] and len(failures) < 50:
-            failures.append(env.step(FORWARD)[4]["sim_failure"])
-        assert failures[-1] == "error"
+        visit(server).apply_settings(carla.WorldSettings(synchronous_mode=False))
+        failure = next(seen for _ in range(500) if (seen := env.step(FORWARD)[4]["sim_failure"]))
+        assert failure == "error"
         assert "somebody else ticks" in caplog.text
         env.close()
 
