@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import carla
 import gymnasium as gym
@@ -17,9 +19,10 @@ from carla_parity import compare, drive
 from carla_online.envs import capabilities, make_vector_env
 from carla_online.envs.carla import CarlaEnv, CarlaEnvConfig, CarlaVectorEnv
 from carla_online.envs.world import WorldEnv
-from carla_online.errors import ConfigError, SimulatorError, SimulatorTimeout
+from carla_online.errors import ConfigError, SimulatorCrashed, SimulatorError, SimulatorTimeout
 from carla_online.policies import scripted_baseline
-from carla_online.server import Server, ServerConfig
+from carla_online.server import LaunchedServer, PortClaim, Server, ServerConfig
+from carla_online.server.launched import is_free
 
 FORWARD = np.float32([0.0, 0.3])
 
@@ -32,6 +35,12 @@ def server() -> Iterator[Server]:
 
 def address(server: Server) -> str:
     return f"127.0.0.1:{server.port}"
+
+
+def free_block() -> int:
+    """Three free ports below those that the kernel gives to connections."""
+    first = 20_000 + 20 * (os.getpid() % 500)
+    return next(port for port in range(first, 32_000, 20) if all(is_free(port + each) for each in range(3)))
 
 
 def visit(server: Server) -> carla.World:
@@ -241,3 +250,51 @@ class TestMaking:
             "else:\n    raise SystemExit('made without a client')\n"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestLaunching:
+    """Servers that the environment starts by a command of the user's."""
+
+    COMMAND = (sys.executable, "-m", "carla_online.cli", "serve", "--map", "Straight", "--port", "{port}")
+
+    def test_ports_are_kept_output_is_filed_and_servers_are_renewed(self, tmp_path: Path) -> None:
+        port = free_block()
+        launch = {"command": self.COMMAND, "port_base": port, "log_dir": str(tmp_path), "recycle_episodes": 2}
+        env = CarlaEnv(server="launch", traffic="none", map={"map_variants": 1}, launch=launch)
+        seen = []
+        for _ in range(3):
+            env.reset()
+            own = env._vector._batch._drives[0]._own_server
+            seen.append((own.port, own.process_id))
+            env.step(FORWARD)
+        assert [each for each, _ in seen] == [port] * 3
+        assert seen[0] == seen[1] != seen[2], "two episodes on the first server, then a fresh one at the same port"
+        with pytest.raises(SimulatorTimeout, match="another run of carla-online has them"):
+            PortClaim(port, wait_s=0.0)
+        env.close()
+        assert (tmp_path / "server-0.log").read_text().count(f"serving CARLA 0.9.16 on 127.0.0.1 port {port}") == 2
+        PortClaim(port, wait_s=0.0).release()
+
+    def test_workers_share_servers_ports_and_gpus_without_clashes(self, tmp_path: Path) -> None:
+        command = ("CarlaUE4.sh", "-carla-rpc-port={port}", "-graphicsadapter={gpu}")
+        config = CarlaEnvConfig(servers=("launch",) * 4, launch={"command": command, "gpus": (0, 1)})
+        shares = [config.for_worker(index, 2, port_base=3000, log_dir=tmp_path) for index in range(2)]
+        assert [each.num_envs for each in shares] == [2, 2]
+        ports = [each.launch.port_of(index) for each in shares for index in range(2)]
+        assert ports == [3000, 3020, 3040, 3060]
+        assert [each.launch.gpu_of(index) for each in shares for index in range(2)] == [0, 1, 0, 1]
+        assert shares[1].launch.log_of(1) == tmp_path / "server-3.log"
+
+    def test_a_server_that_cant_start_says_why(self, tmp_path: Path) -> None:
+        words = (sys.executable, "-c", "import sys; sys.exit('no display {port}')")
+        server = LaunchedServer(words, port=free_block(), log=tmp_path / "log")
+        with pytest.raises(SimulatorCrashed, match="ended with 1 while starting; .*: no display"):
+            server.__enter__()
+        refused = [
+            ({"servers": ["launch"]}, "launch.command is empty"),
+            ({"launch": {"command": ["CarlaUE4.sh"]}}, "would take the same"),
+            ({"launch": {"command": ["a", "{port}"], "gpus": [0]}}, r"no word of command has \{gpu\}"),
+        ]
+        for settings, message in refused:
+            with pytest.raises(ConfigError, match=message):
+                CarlaVectorEnv(**settings)

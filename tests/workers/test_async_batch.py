@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from carla_online.envs.contract import INFO_KEYS
 from carla_online.envs.transitions import TransitionSource
-from carla_online.envs.workers import AsyncBatch, SupervisionConfig, make_async_vector_env, port_of, with_port
+from carla_online.envs.workers import AsyncBatch, SupervisionConfig, make_async_vector_env, port_of, worker_env
 from carla_online.envs.workers.incidents import IncidentLog
 from carla_online.envs.world import WorldEnv, WorldVectorEnv
 from carla_online.errors import ConfigError, SimulatorError, SimulatorTimeout
@@ -228,9 +228,8 @@ def test_port_blocks_dont_touch():
         port_of(4000, config)
     from carla_online.envs.world import WorldEnvConfig
 
-    assert with_port(WorldEnvConfig(), 3, config) == WorldEnvConfig(), (
-        "a backend without a port keeps its configuration"
-    )
+    same = worker_env(WorldEnvConfig(), 3, 4, config, log_dir=Path())
+    assert same == WorldEnvConfig(), "a backend without a port keeps its configuration"
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from carla_online import _native
 from carla_online.envs.carla.cast import Cast, Pedestrian, Scripted, Start
 from carla_online.envs.carla.client import Connection, Deadlines, import_carla, keep_for_ever
-from carla_online.envs.carla.config import SERVE, CarlaEnvConfig, split_address
+from carla_online.envs.carla.config import LAUNCH, SERVE, CarlaEnvConfig, split_address
 from carla_online.envs.carla.contacts import Contact
+from carla_online.envs.carla.launch import OwnServer, renewal_reason, start_command, start_serve
 from carla_online.envs.carla.lights import Lights
 from carla_online.envs.carla.sightings import EgoSighting, Sighting, Watcher
 from carla_online.envs.contract import DRAW_NAMES
 from carla_online.errors import SimulatorCrashed, SimulatorError, SimulatorTimeout
-from carla_online.server import Server, ServerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ _MESSAGE_WAIT_S: Final = 0.2
 _ASTRAY_M: Final = 0.5
 """Scripted vehicles may be this far from where they were put; more means that the server didn't put them there."""
 _FIRST_BACKOFF_S: Final = 0.25
-_FIRST_MAP: Final = "Straight"
-"""What an own server shows before its first episode: the cheapest."""
 _FRICTION: Final = DRAW_NAMES.index("friction")
 _WEATHER_NAMES: Final = DRAW_NAMES[:14]
 
@@ -57,7 +55,8 @@ class CarlaDrive:
         self._step_s, self._decision_steps = step_s, decision_steps
         self._by_manager = config.traffic_by == "traffic_manager"
         self.mirror = _native.WorldMirror(config.world_json())
-        self._own_server: Server | None = None
+        self._own_server: OwnServer | None = None
+        self._server_episodes = 0
         self._connection: Connection | None = None
         self._cast: Cast | None = None
         self._watcher: Watcher | None = None
@@ -125,7 +124,9 @@ class CarlaDrive:
 
     def _begin(self, seed: int) -> None:
         start = Start(*self.mirror.reset(seed))
+        self._renew()
         connection = self._connect()
+        self._server_episodes += 1
         if self._cast is not None:
             with connection.guard("clearing up"):
                 self._cast.leave()
@@ -142,6 +143,8 @@ class CarlaDrive:
             self._watcher = Watcher(connection)
             scripted = self._scripted()
             cast.enter(start, scripted, self._walkers(), self._config.ego_blueprint, with_physics=self._by_manager)
+            if self._config.spectator == "follow":
+                cast.show()
             if draws[_FRICTION] < 1.0:
                 cast.wet(float(draws[_FRICTION]))
             if self._by_manager:
@@ -213,7 +216,7 @@ class CarlaDrive:
 
     def _connect(self) -> Connection:
         if self._connection is None:
-            host, port = self._serve() if self.server == SERVE else split_address(self.server)
+            host, port = self._start() if self.server in (SERVE, LAUNCH) else split_address(self.server)
             deadlines = Deadlines(
                 connect_s=self._config.connect_timeout_s,
                 load_s=self._config.load_timeout_s,
@@ -222,12 +225,20 @@ class CarlaDrive:
             self._connection = Connection(host, port, deadlines, self._step_s)
         return self._connection
 
-    def _serve(self) -> tuple[str, int]:
+    def _start(self) -> tuple[str, int]:
         if self._own_server is None:
-            server = Server(ServerConfig(map=_FIRST_MAP))
-            server.__enter__()
-            self._own_server = server
+            start = start_serve if self.server == SERVE else start_command
+            self._own_server, self._server_episodes = start(self._config.launch, self._index), 0
         return "127.0.0.1", self._own_server.port
+
+    def _renew(self) -> None:
+        """Ends an own server that has had its time; the episode begins on a fresh one."""
+        if self._own_server is None:
+            return
+        reason = renewal_reason(self._config.launch, self._own_server, self._server_episodes)
+        if reason:
+            logger.info("%s: the server at port %d is renewed: %s", self.server, self._own_server.port, reason)
+            self.close()
 
     def _release_manager(self, connection: Connection) -> None:
         """Shuts the Traffic Manager down: it knows one map only, and a load in its synchronous mode would hang."""

@@ -277,7 +277,7 @@ class WorkerPool:
         seat.process, seat.is_greeted, seat.has_gone, seat.start_at_s = None, False, False, time.monotonic()
 
     def _start(self, seat: _Seat) -> None:
-        assignment = Assignment(self._config_json, seat.index, self.count)
+        assignment = Assignment(self._config_json, seat.index, self.count, self.folder)
         stderr = self.folder / f"worker-{seat.index}.stderr"
         seat.process = WorkerProcess(_TARGET, assignment, index=seat.index, stderr=stderr)
         seat.started_s, seat.starts = time.monotonic(), seat.starts + 1
