@@ -20,6 +20,7 @@ carla-online: online reinforcement learning for driving policies in CARLA
   carla-online replay ACTION BUFFER       inspect, verify, export or compact a replay buffer
   carla-online configs                    list the shipped configurations
   carla-online serve [options]            serve CARLA 0.9.16's protocol to the unmodified client, without a GPU
+  carla-online doctor [CONFIG]            what stands between this machine and a run, each finding with its cure
   carla-online doctor map FILE            look over an OpenDRIVE map before it reaches CARLA
 
 Start here:
