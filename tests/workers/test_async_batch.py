@@ -323,26 +323,29 @@ def _is_running(pid):
         return False
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_any_order_of_calls_keeps_every_environments_own_sequence(data):
+@pytest.fixture(scope="module")
+def three():
     batch = AsyncBatch(makers(3, length=4), supervision=SupervisionConfig(**PATIENT))
-    try:
-        batch.reset(seed=data.draw(st.integers(0, 100)))
-        last = {}
-        for _ in range(30):
-            results = batch.recv(data.draw(st.integers(1, 3)))
-            for place, index in enumerate(results.env_ids.tolist()):
-                _, episode, step, worker = results.obs[place].astype(int)
-                assert worker == index
-                if results.is_reset[place]:
-                    assert step == 0 and last.get(index, (0, 4))[1] == 4
-                else:
-                    assert (episode, step - 1) == last[index]
-                last[index] = (episode, step)
-            batch.send(np.zeros((len(results.env_ids), 1)), results.env_ids)
-    finally:
-        batch.close()
+    yield batch
+    batch.close()
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_order_of_calls_keeps_every_environments_own_sequence(three, data):
+    three.reset(seed=data.draw(st.integers(0, 100)))
+    last = {}
+    for _ in range(30):
+        results = three.recv(data.draw(st.integers(1, 3)))
+        for place, index in enumerate(results.env_ids.tolist()):
+            _, episode, step, worker = results.obs[place].astype(int)
+            assert worker == index
+            if results.is_reset[place]:
+                assert step == 0 and last.get(index, (0, 4))[1] == 4
+            else:
+                assert (episode, step - 1) == last[index]
+            last[index] = (episode, step)
+        three.send(np.zeros((len(results.env_ids), 1)), results.env_ids)
 
 
 def test_the_guides_example_runs():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from carla_online.envs.carla.client import Connection
 from carla_online.envs.carla.contacts import CollisionListener
+from carla_online.envs.carla.sensors import SensorConfig, Sensors
 from carla_online.errors import ConfigError, SimulatorError
 
 SCRIPTED_BLUEPRINTS: Final = (
@@ -90,6 +92,7 @@ class Cast:
         self.walker_ids: list[int] = []
         self._walker_lift_m: list[float] = []
         self._spectator: Any = None
+        self._sensors: Sensors | None = None
 
     def enter(
         self,
@@ -148,6 +151,12 @@ class Cast:
     def show(self) -> None:
         """Has the server's spectator follow the ego from now on, for whoever looks at its window."""
         self._spectator = self._connection.world.get_spectator()
+
+    def equip(self, configs: Mapping[str, SensorConfig], timeout_s: float) -> Sensors:
+        """Hangs a user's sensors on the ego."""
+        self._sensors = sensors = Sensors(self._connection, self.ego, configs, timeout_s)
+        self._owned += sensors.ids
+        return sensors
 
     def wet(self, friction: float) -> None:
         """Gives the ego's tyres a share of their grip."""
@@ -245,12 +254,16 @@ class Cast:
             controller.stop()
         if self.listener is not None:
             self.listener.stop()
+        if self._sensors is not None:
+            self._sensors.stop()
         commands = self._carla.command
         self._connection.client.apply_batch_sync([commands.DestroyActor(each) for each in reversed(self._owned)], False)
         self._owned.clear()
         self._connection.tick()
         if self.listener is not None:
             self.listener.let_go()
+        if self._sensors is not None:
+            self._sensors.let_go()
         self._controllers.clear()
         self.ego = None
 
@@ -259,6 +272,8 @@ class Cast:
         if self.listener is not None:
             with suppress(RuntimeError):
                 self.listener.stop()
+        if self._sensors is not None:
+            self._sensors.stop()
 
     def _spawn(
         self, blueprint_id: str, role: str, at: Start | Scripted | Pedestrian, lift_m: float = _SPAWN_LIFT_M

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from carla_online.config import Config, NameOrParts
 from carla_online.envs.carla.launch import LaunchConfig
+from carla_online.envs.carla.sensors import SensorConfig, check_names
 from carla_online.envs.reward import RewardConfig
 from carla_online.envs.safety import SafetyConfig
 from carla_online.envs.world.config import WorldEnvConfig
@@ -80,6 +81,11 @@ class CarlaEnvConfig(Config):
     the simulator's."""
     spectator: Literal["follow", "leave"] = "follow"
     """Whether the server's spectator follows the ego, for whoever looks at its window."""
+    sensors: dict[str, SensorConfig] = Field(default_factory=dict, max_length=32)
+    """Sensors on the ego by name; observations are then a `Dict` of `vector` and these. Their messages are taken by
+    frame number, and a missing one ends the episode."""
+    sensor_timeout_s: float = Field(default=5.0, gt=0.0, le=600.0)
+    """How long the message of a sensor may take after its frame."""
     call_timeout_s: float = Field(default=10.0, gt=0.0, le=600.0)
     """Deadline of every call and tick of an episode."""
     load_timeout_s: float = Field(default=120.0, gt=0.0, le=3600.0)
@@ -110,6 +116,12 @@ class CarlaEnvConfig(Config):
         if foreign:
             raise ValueError(f"{foreign} can't be set on CARLA, whose physics move the ego; allowed: {list(_EGO_KEYS)}")
         return ego
+
+    @field_validator("sensors")
+    @classmethod
+    def _check_sensors(cls, sensors: dict[str, SensorConfig]) -> dict[str, SensorConfig]:
+        check_names(sensors)
+        return sensors
 
     @model_validator(mode="after")
     def _check_launch(self) -> CarlaEnvConfig:

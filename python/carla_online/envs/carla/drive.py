@@ -6,7 +6,7 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from carla_online.envs.carla.config import LAUNCH, SERVE, CarlaEnvConfig, split_
 from carla_online.envs.carla.contacts import Contact
 from carla_online.envs.carla.launch import OwnServer, renewal_reason, start_command, start_serve
 from carla_online.envs.carla.lights import Lights
+from carla_online.envs.carla.sensors import Sensors
 from carla_online.envs.carla.sightings import EgoSighting, Sighting, Watcher
 from carla_online.envs.contract import DRAW_NAMES
 from carla_online.errors import SimulatorCrashed, SimulatorError, SimulatorTimeout
@@ -32,6 +33,8 @@ _ASTRAY_M: Final = 0.5
 """Scripted vehicles may be this far from where they were put; more means that the server didn't put them there."""
 _FIRST_BACKOFF_S: Final = 0.25
 _FRICTION: Final = DRAW_NAMES.index("friction")
+DEATHS: Final = ("timeout", "crash")
+"""Failures after which the server is gone."""
 _WEATHER_NAMES: Final = DRAW_NAMES[:14]
 
 
@@ -55,12 +58,14 @@ class CarlaDrive:
         self._step_s, self._decision_steps = step_s, decision_steps
         self._by_manager = config.traffic_by == "traffic_manager"
         self.mirror = _native.WorldMirror(config.world_json())
+        self._readings: Mapping[str, NDArray[Any]] = {}
         self._own_server: OwnServer | None = None
         self._server_episodes = 0
         self._connection: Connection | None = None
         self._cast: Cast | None = None
         self._watcher: Watcher | None = None
         self._lights: Lights | None = None
+        self._sensors: Sensors | None = None
         self._manager: Any = None
 
     @property
@@ -86,6 +91,10 @@ class CarlaDrive:
                     raise
                 time.sleep(_FIRST_BACKOFF_S * 2**attempt)
 
+    def show_sensors(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Has the sensors' readings of each decision written into row `index` of these arrays."""
+        self._readings = arrays
+
     def step(self, steer: float, pedal: float) -> str:
         """Drives for one decision; what it led to, the mirror tells.
 
@@ -97,6 +106,7 @@ class CarlaDrive:
             for step in range(self._decision_steps):
                 if self._advance((steer, pedal) if step == 0 else None):
                     break
+            self._sense()
         except SimulatorError as error:
             logger.warning("%s: the episode ends as truncated: %s", self.server, error)
             self._abandon()
@@ -119,7 +129,7 @@ class CarlaDrive:
         except SimulatorError as error:
             logger.warning("%s: couldn't be left as it was found: %s", self.server, error)
             self._abandon()
-        self._connection = self._cast = self._watcher = self._lights = None
+        self._connection = self._cast = self._watcher = self._lights = self._sensors = None
         self._end_server()
 
     def _begin(self, seed: int) -> None:
@@ -145,6 +155,8 @@ class CarlaDrive:
             cast.enter(start, scripted, self._walkers(), self._config.ego_blueprint, with_physics=self._by_manager)
             if self._config.spectator == "follow":
                 cast.show()
+            if self._config.sensors:
+                self._sensors = cast.equip(self._config.sensors, self._config.sensor_timeout_s)
             if draws[_FRICTION] < 1.0:
                 cast.wet(float(draws[_FRICTION]))
             if self._by_manager:
@@ -157,6 +169,7 @@ class CarlaDrive:
                 cast.let_walk(self._config.walkers, seed)
             cast.set_off(start)
             self.mirror.meet(self._others(connection.world.get_snapshot()))
+        self._sense()
 
     def _advance(self, control: tuple[float, float] | None) -> bool:
         """Makes one step of the simulation; returns whether the episode has ended."""
@@ -176,6 +189,12 @@ class CarlaDrive:
             ego = watcher.ego(snapshot, cast.ego)
             others = self._others(snapshot)
         return self.mirror.look(ego, others, self._felt(snapshot.frame, ego, others))
+
+    def _sense(self) -> None:
+        """Reads the sensors in the newest frame, which is that of the last own tick."""
+        if self._sensors is not None and self._connection is not None:
+            with self._connection.guard("reading the sensors"):
+                self._sensors.read(self._connection.world.get_snapshot(), self._readings, self._index)
 
     def _felt(self, frame: int, ego: EgoSighting, others: list[Sighting]) -> list[Contact]:
         if self._cast is None or self._cast.listener is None:
@@ -265,7 +284,7 @@ class CarlaDrive:
         keep_for_ever(self._connection, self._cast, self._manager)
         if self._cast is not None:
             self._cast.abandon()
-        self._connection = self._cast = self._watcher = self._manager = self._lights = None
+        self._connection = self._cast = self._watcher = self._manager = self._lights = self._sensors = None
         self._end_server()
 
     def _end_server(self) -> None:

@@ -24,7 +24,7 @@ from carla_online.learners.config import SACConfig
 from carla_online.online.collector import Collector, Draw
 from carla_online.online.episodes import EpisodeTracker
 from carla_online.online.experiment import ExperimentConfig, build_policy
-from carla_online.online.intake import facts_of
+from carla_online.online.intake import facts_of, failures_of
 from carla_online.online.recording import ReplayRecorder
 from carla_online.online.trainer import EnvironmentFacts
 from carla_online.online.warmup import Warmup
@@ -75,6 +75,7 @@ class Failed:
 
     text: str
     is_fatal: bool = True
+    episode_seed: int | None = None
 
 
 def collect(connection: Connection[Any, Any], assignment: Assignment) -> None:
@@ -201,8 +202,8 @@ class CollectingWorker:
         ended = bool((step.terminated | step.truncated).any())
         # The name of the episode that has just begun comes with its first step.
         self._tell_episode({} if ended else step.info)
-        for failure in sorted({str(text) for text in step.info.get("sim_failure", ()) if text}):
-            connection.send(Failed(failure, is_fatal=False))
+        for _, failure, seed in failures_of(step):
+            connection.send(Failed(failure, is_fatal=False, episode_seed=seed))
         if episodes:
             connection.send(Episodes(episodes))
         return ended

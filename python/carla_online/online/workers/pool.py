@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from carla_online.envs.workers.config import SupervisionConfig
-from carla_online.envs.workers.incidents import CRASH, ERROR, RECYCLED, TIMEOUT, IncidentLog
+from carla_online.envs.workers.incidents import CRASH, ERROR, RECYCLED, SERVER_FAILED, TIMEOUT, IncidentLog
 from carla_online.envs.workers.process import WorkerProcess, resident_bytes
 from carla_online.errors import ConfigError
 from carla_online.online.trainer import EnvironmentFacts
@@ -238,7 +238,9 @@ class WorkerPool:
                 self._episodes += message.closed
         elif isinstance(message, Failed) and not message.is_fatal:
             with self._lock:
-                self.incidents.add(seat.index, ERROR, message.text, steps=self.env_steps)
+                self.incidents.add(
+                    seat.index, message.text, SERVER_FAILED, steps=self.env_steps, episode_seed=message.episode_seed
+                )
             self.incidents.check(seat.index, self.env_steps)
         elif isinstance(message, Failed):
             if self._is_over.is_set():
