@@ -1,6 +1,8 @@
 """Acceptance of learning in CARLA's loop: `make accept SUITE=carla` (or `python tests/accept/carla.py PART ...`).
 
-Every server here is an own `carla-online serve`; nothing of this has run against a real CARLA server.
+CARLA_ONLINE_PARITY_EPISODES (on each map), CARLA_ONLINE_CHAOS_S, CARLA_ONLINE_CHAOS_APART_S and
+CARLA_ONLINE_SOAK_EPISODES make the parts shorter, to try them. Every server here is an own `carla-online serve`;
+nothing of this has run against a real CARLA server.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+# Python has put this folder first, and this file would be the `carla` that everybody imports: it goes last instead.
+sys.path.pop(0)
+sys.path.extend(str(Path(__file__).resolve().parents[1] / folder) for folder in ("accept", "support"))
 import psutil
 from carla_parity import Difference, compare
 from chaos import Storm, check_rows, recovery_shares
@@ -31,12 +34,12 @@ from carla_online.online.judge import judge
 from carla_online.policies import scripted_baseline
 
 FIGURES = Figures("carla")
-EPISODES_EACH = 25
+EPISODES_EACH = int(os.environ.get("CARLA_ONLINE_PARITY_EPISODES", 25))
 PARITY_MAPS = ("straight", "four_way", "t_junction", "town")
 LONGEST_DRIVE = 3_000
 CHAOS_S = float(os.environ.get("CARLA_ONLINE_CHAOS_S", 600))
-INCIDENTS_APART_S = 60.0
-SOAK_EPISODES = 300
+INCIDENTS_APART_S = float(os.environ.get("CARLA_ONLINE_CHAOS_APART_S", 60))
+SOAK_EPISODES = int(os.environ.get("CARLA_ONLINE_SOAK_EPISODES", 300))
 SOAK_DECISIONS = 40
 TRAIN_LIMIT_MIN = 20.0
 
