@@ -111,7 +111,7 @@ def _examine_servers(env: CarlaEnvConfig) -> Iterator[Finding]:
 
 
 def _examine_ports(env: CarlaEnvConfig, index: int) -> Iterator[Finding]:
-    first = env.launch.port_of(index)
+    first = env.launch.command_port_of(index) if env.servers[index] == LAUNCH else env.launch.port_of(index)
     if first is None:
         return
     taken = [port for port in range(first, first + _PORTS_EACH) if not is_free(port)]

@@ -130,6 +130,7 @@ class CarlaDrive:
             logger.warning("%s: couldn't be left as it was found: %s", self.server, error)
             self._abandon()
         self._connection = self._cast = self._watcher = self._lights = self._sensors = None
+        del connection  # the client's objects go while their server still answers, see `keep_for_ever`
         self._end_server()
 
     def _begin(self, seed: int) -> None:

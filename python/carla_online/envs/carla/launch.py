@@ -55,7 +55,11 @@ class LaunchConfig(Config):
 
     def port_of(self, index: int) -> int | None:
         """Returns the first port of server `index`, or None for any free one."""
-        return None if self.port_base is None else self.port_base + (self.first + index) * self.port_block
+        return None if self.port_base is None else self.command_port_of(index)
+
+    def command_port_of(self, index: int) -> int:
+        """Returns the first port of server `index` where a command has to be told one."""
+        return (self.port_base or _DEFAULT_PORT) + (self.first + index) * self.port_block
 
     def gpu_of(self, index: int) -> int | None:
         """Returns the GPU of server `index`, or None."""
@@ -99,10 +103,9 @@ def start_command(config: LaunchConfig, index: int) -> OwnServer:
     Raises:
         SimulatorError: It doesn't start, or its ports aren't free.
     """
-    port = config.port_of(index)
     server = LaunchedServer(
         config.command,
-        port=_DEFAULT_PORT + (config.first + index) * config.port_block if port is None else port,
+        port=config.command_port_of(index),
         log=config.log_of(index),
         index=config.first + index,
         gpu=config.gpu_of(index),
