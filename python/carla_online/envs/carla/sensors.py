@@ -192,11 +192,11 @@ def _points(message: Any, config: SensorConfig) -> Array:
 
 def _imu(message: Any, config: SensorConfig) -> Array:
     force, turn = message.accelerometer, message.gyroscope
-    return np.float32([force.x, force.y, force.z, turn.x, turn.y, turn.z, message.compass])
+    return np.array([force.x, force.y, force.z, turn.x, turn.y, turn.z, message.compass], np.float32)
 
 
 def _gnss(message: Any, config: SensorConfig) -> Array:
-    return np.float64([message.latitude, message.longitude, message.altitude])
+    return np.array([message.latitude, message.longitude, message.altitude], np.float64)
 
 
 _FORMS: Final[Mapping[str, _Form]] = {
