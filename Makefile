@@ -107,7 +107,7 @@ prove: setup loom ## The long proofs: loom, power cuts, kill storms, 10^8 checke
 
 .PHONY: accept
 accept: setup ## Run an acceptance suite: make accept SUITE=main
-	$(BIN)/python tests/accept/$(SUITE).py
+	$(BIN)/python tests/accept/$(SUITE:carla=carla_loop).py  # carla.py would shadow the client
 
 .PHONY: docs
 docs: ## Build the documentation into docs/_build

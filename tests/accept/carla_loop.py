@@ -1,4 +1,4 @@
-"""Acceptance of learning in CARLA's loop: `make accept SUITE=carla` (or `python tests/accept/carla.py PART ...`).
+"""Acceptance of learning in CARLA's loop: `make accept SUITE=carla` (or `python tests/accept/carla_loop.py PART ...`).
 
 CARLA_ONLINE_PARITY_EPISODES (on each map), CARLA_ONLINE_CHAOS_S, CARLA_ONLINE_CHAOS_APART_S and
 CARLA_ONLINE_SOAK_EPISODES make the parts shorter, to try them. Every server here is an own `carla-online serve`;
@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-# Python has put this folder first, and this file would be the `carla` that everybody imports: it goes last instead.
-sys.path.pop(0)
-sys.path.extend(str(Path(__file__).resolve().parents[1] / folder) for folder in ("accept", "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import psutil
 from carla_parity import Difference, compare
 from chaos import Storm, check_rows, recovery_shares
