@@ -105,9 +105,10 @@ prove: setup loom ## The long proofs: loom, power cuts, kill storms, 10^8 checke
 	  CARLA_ONLINE_HYPOTHESIS=slow $(BIN)/python -m pytest -q --timeout 7200 tests/replay
 	CARLA_ONLINE_KILLS=20 $(BIN)/python -m pytest -q --timeout 1800 tests/online/test_resume.py
 
+# A file called carla.py would shadow the client for every suite beside it.
 .PHONY: accept
 accept: setup ## Run an acceptance suite: make accept SUITE=main
-	$(BIN)/python tests/accept/$(SUITE:carla=carla_loop).py  # carla.py would shadow the client
+	$(BIN)/python tests/accept/$(SUITE:carla=carla_loop).py
 
 .PHONY: docs
 docs: ## Build the documentation into docs/_build
