@@ -176,7 +176,8 @@ def chaos_config() -> ExperimentConfig:
         "total_env_steps": 10**8,
         "evaluate_every_env_steps": 10**8,
         "tensorboard": False,
-        "supervision": data["runner"]["supervision"] | {"step_deadline_s": 15.0, "quarantine_after": 100},
+        "supervision": data["runner"]["supervision"]
+        | {"start_deadline_s": 900.0, "step_deadline_s": 30.0, "quarantine_after": 100},
     }
     data["replay"]["capacity_rows"] = 400_000
     return validate(ExperimentConfig, data, source="chaos")
