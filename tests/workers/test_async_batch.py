@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from carla_online.envs.contract import INFO_KEYS
 from carla_online.envs.transitions import TransitionSource
-from carla_online.envs.workers import AsyncBatch, SupervisionConfig, make_async_vector_env, port_of, with_port
+from carla_online.envs.workers import AsyncBatch, SupervisionConfig, make_async_vector_env, port_of, worker_env
 from carla_online.envs.workers.incidents import IncidentLog
 from carla_online.envs.world import WorldEnv, WorldVectorEnv
 from carla_online.errors import ConfigError, SimulatorError, SimulatorTimeout
@@ -228,9 +228,8 @@ def test_port_blocks_dont_touch():
         port_of(4000, config)
     from carla_online.envs.world import WorldEnvConfig
 
-    assert with_port(WorldEnvConfig(), 3, config) == WorldEnvConfig(), (
-        "a backend without a port keeps its configuration"
-    )
+    same = worker_env(WorldEnvConfig(), 3, 4, config, log_dir=Path())
+    assert same == WorldEnvConfig(), "a backend without a port keeps its configuration"
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
@@ -324,26 +323,29 @@ def _is_running(pid):
         return False
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_any_order_of_calls_keeps_every_environments_own_sequence(data):
+@pytest.fixture(scope="module")
+def three():
     batch = AsyncBatch(makers(3, length=4), supervision=SupervisionConfig(**PATIENT))
-    try:
-        batch.reset(seed=data.draw(st.integers(0, 100)))
-        last = {}
-        for _ in range(30):
-            results = batch.recv(data.draw(st.integers(1, 3)))
-            for place, index in enumerate(results.env_ids.tolist()):
-                _, episode, step, worker = results.obs[place].astype(int)
-                assert worker == index
-                if results.is_reset[place]:
-                    assert step == 0 and last.get(index, (0, 4))[1] == 4
-                else:
-                    assert (episode, step - 1) == last[index]
-                last[index] = (episode, step)
-            batch.send(np.zeros((len(results.env_ids), 1)), results.env_ids)
-    finally:
-        batch.close()
+    yield batch
+    batch.close()
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_order_of_calls_keeps_every_environments_own_sequence(three, data):
+    three.reset(seed=data.draw(st.integers(0, 100)))
+    last = {}
+    for _ in range(30):
+        results = three.recv(data.draw(st.integers(1, 3)))
+        for place, index in enumerate(results.env_ids.tolist()):
+            _, episode, step, worker = results.obs[place].astype(int)
+            assert worker == index
+            if results.is_reset[place]:
+                assert step == 0 and last.get(index, (0, 4))[1] == 4
+            else:
+                assert (episode, step - 1) == last[index]
+            last[index] = (episode, step)
+        three.send(np.zeros((len(results.env_ids), 1)), results.env_ids)
 
 
 def test_the_guides_example_runs():

@@ -72,9 +72,9 @@ def check_rows(run_dir):
 
 @pytest.fixture(scope="module")
 def chaos(tmp_path_factory):
-    """A run of two workers, each of which crashes, hangs or raises after three hundred steps."""
+    """A run of two workers, each of which crashes, hangs or raises after four hundred and fifty steps."""
     run_dir = tmp_path_factory.mktemp("chaos") / "run"
-    config = config_of(1_000, kind="any", every=300, supervision={"step_deadline_s": 3.0})
+    config = config_of(1_000, kind="any", every=450, supervision={"step_deadline_s": 3.0})
     with open_run(config, run_dir=run_dir, show_progress=False) as runner:
         runner.run()
         pool = runner._intake.pool
@@ -102,7 +102,7 @@ def test_a_run_among_failing_workers_ends_and_every_transition_is_whole(chaos):
 
 
 def test_recycled_workers_end_after_an_episode_and_harm_nothing(tmp_path):
-    config = config_of(300, workers=1, supervision={"recycle_episodes": 10})
+    config = config_of(300, workers=1, supervision={"recycle_episodes": 20})
     with open_run(config, run_dir=tmp_path / "run", show_progress=False) as runner:
         runner.run()
         log = runner._intake.pool.incidents

@@ -22,6 +22,7 @@ carla-online: online reinforcement learning for driving policies in CARLA
   carla-online serve [options]            serve CARLA 0.9.16's protocol to the unmodified client, without a GPU
   carla-online conformance [options]      compare a CARLA server, ours or a real one, with the Python API's promises
   carla-online agents                     print the folder of CARLA's package agents: yours, or else our stand-in
+  carla-online doctor [CONFIG]            what stands between this machine and a run, each finding with its cure
   carla-online doctor map FILE            look over an OpenDRIVE map before it reaches CARLA
   carla-online validate-dynamics LOG      compare the vehicle model with a drive that CARLA's recorder has logged
 

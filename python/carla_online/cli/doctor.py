@@ -6,27 +6,66 @@ import argparse
 from pathlib import Path
 
 from carla_online import _native
-from carla_online.envs.carla.examine import examine_client, examine_server
+from carla_online.envs.carla.examine import Finding, examine_client, examine_server
 from carla_online.errors import ConfigError
 
 _MAX_BYTES = 128 << 20
 
 
 def doctor(arguments: list[str]) -> int:
-    """Looks over a map, or over CARLA, and prints each finding with its cure; 1 if there is a fault or a warning."""
+    """Looks over the machine and a run's needs, CARLA's servers, or a map; 1 if there is a fault or a warning."""
+    if arguments and arguments[0] == "map":
+        return _examine_map(Path(_map_parser().parse_args(arguments[1:]).file))
+    if arguments and arguments[0] == "carla":
+        return _examine_carla(_carla_parser().parse_args(arguments[1:]).servers)
+    # CONFIG comes first, as for `train`: argparse can't tell it from the value of an option that it doesn't know.
+    name, words = (arguments[0], arguments[1:]) if arguments and arguments[0][0] != "-" else (None, arguments)
+    options, overrides = _parser().parse_known_args(words)
+    return _examine_machine(name, overrides, options.run_dir)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="carla-online doctor",
-        description="Look over a map, or over CARLA's client and servers, for what is wrong or would surprise.",
+        usage="carla-online doctor [CONFIG] [--run-dir DIR] [--key VALUE ...]\n"
+        "       carla-online doctor carla [HOST:PORT ...]\n"
+        "       carla-online doctor map FILE",
+        description="Look over this machine, and what CONFIG (a shipped name or a YAML file) needs of it: Python, "
+        "packages, client and servers, ports, GPUs, ScenarioRunner, memory and disk. Each finding has its cure.",
+        allow_abbrev=False,
     )
-    subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
-    maps = subjects.add_parser("map", help="an OpenDRIVE file", description="Look over an OpenDRIVE file.")
-    maps.add_argument("file", metavar="FILE", help="the .xodr file")
-    servers = subjects.add_parser(
-        "carla", help="client and servers", description="Look over CARLA's client and servers."
+    parser.add_argument("--run-dir", metavar="DIR", help="where the run will be kept (default: runs/NAME)")
+    return parser
+
+
+def _map_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="carla-online doctor map", description="Look over an OpenDRIVE file.")
+    parser.add_argument("file", metavar="FILE", help="the .xodr file")
+    return parser
+
+
+def _carla_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="carla-online doctor carla", description="Look over CARLA's client and servers."
     )
-    servers.add_argument("servers", metavar="HOST:PORT", nargs="*", help="servers to look at")
-    options = parser.parse_args(arguments)
-    return _examine_carla(options.servers) if options.subject == "carla" else _examine_map(Path(options.file))
+    parser.add_argument("servers", metavar="HOST:PORT", nargs="*", help="servers to look at")
+    return parser
+
+
+def _examine_machine(name: str | None, overrides: list[str], run_dir: str | None) -> int:
+    from carla_online.cli.configs import load_experiment
+    from carla_online.online.examine import examine_experiment, examine_machine
+    from carla_online.online.experiment import run_directory
+
+    if name is None and overrides:
+        raise ConfigError(
+            f"{overrides[0]} belongs to no configuration; write carla-online doctor CONFIG {overrides[0]}."
+        )
+    config = None if name is None else load_experiment(name, overrides)
+    findings = list(examine_machine())
+    if config is not None:
+        findings += examine_experiment(config, Path(run_dir) if run_dir else run_directory(config))
+    return _print(findings)
 
 
 def _examine_carla(servers: list[str]) -> int:
@@ -37,6 +76,10 @@ def _examine_carla(servers: list[str]) -> int:
                 findings += examine_server(server)
             except ValueError as error:
                 raise ConfigError(f"{error}.") from None
+    return _print(findings)
+
+
+def _print(findings: list[Finding]) -> int:
     for finding in findings:
         print(f"{finding.severity}: {finding.message}")
         if finding.cure:

@@ -36,6 +36,7 @@ WEATHERS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 RANDOMIZATIONS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "none": {},
+    "traffic": {"traffic": {"density": [0.5, 1.3]}},
     # Within the residuals of the dynamics model on recorded CARLA drives: throttle lag 0.1 to 0.25 s, full brake 9 to
     # 14 m/s2, gain 10 % either way.
     "dynamics": {

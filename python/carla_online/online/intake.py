@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from carla_online.envs.contract import REWARD_TERM_NAMES
 from carla_online.envs.transitions import Step, TransitionSource
+from carla_online.envs.workers.incidents import ERROR, FAILURES, SERVER_FAILED, IncidentLog
 from carla_online.online.episodes import EpisodeTracker
 from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, split_prefix
 
@@ -88,10 +89,14 @@ class InProcessIntake(Intake):
 
     Args:
         env: Any vector environment with a continuous action space.
+        incidents: Keeps count of the simulators' failures, and stops the run where they become the rule.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], *, incidents: IncidentLog | None = None) -> None:
         self.source = TransitionSource(env)
+        self._incidents = incidents
+        self._untold: list[str] = []
+        self._steps = 0
         self._tracker = EpisodeTracker(self.source.num_envs)
         self.can_restore = self.source.capabilities.exact_restore
 
@@ -112,7 +117,36 @@ class InProcessIntake(Intake):
         self._obs = step.obs
         episodes = self._tracker.observe(step)
         self.episodes = self._tracker.episodes
+        self._note_failures(step)
         return Turn(int(step.valid.sum()), episodes, step)
+
+    def metrics(self) -> dict[str, float]:
+        """Returns the simulators' failures, where they are counted."""
+        log = self._incidents
+        if log is None:
+            return {}
+        rate = log.failures_per_1000_steps(self._steps)
+        return {"workers/failures": float(log.failures), "workers/failures_per_1000_steps": rate}
+
+    def messages(self) -> list[tuple[str, str]]:
+        """Returns the failures since the last call."""
+        told, self._untold = self._untold, []
+        return [("workers", text) for text in told]
+
+    def _note_failures(self, step: Step) -> None:
+        """Counts failures; raises a `SimulatorError` with what happened where there are too many."""
+        log = self._incidents
+        if log is None:
+            return
+        self._steps += int(step.valid.sum())
+        failed = failures_of(step)
+        for row in np.flatnonzero(step.valid).tolist():
+            if not any(row == each for each, *_ in failed):
+                log.worked(row)
+        for row, kind, seed in failed:
+            incident = log.add(row, kind, SERVER_FAILED, steps=self._steps, episode_seed=seed)
+            self._untold.append(str(incident))
+            log.check(row, self._steps)
 
     def state(self) -> Arrays:
         """Returns the worlds, where they can be stored, and the open episodes."""
@@ -131,6 +165,17 @@ class InProcessIntake(Intake):
     def close(self) -> None:
         """Closes the environments."""
         self.source.close()
+
+
+def failures_of(step: Step) -> list[tuple[int, str, int | None]]:
+    """Returns the rows whose simulator failed in a step: row, how (`timeout`, `crash`, `error`), episode."""
+    texts = step.info.get("sim_failure", ())
+    seeds = step.info.get("episode_seed", [None] * len(texts))
+    return [
+        (row, str(text) if text in FAILURES else ERROR, None if seed is None else int(seed))
+        for row, (text, seed) in enumerate(zip(texts, seeds, strict=True))
+        if text and step.valid[row]
+    ]
 
 
 def facts_of(source: TransitionSource, *, environments: TransitionSource | None = None) -> EnvironmentFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from carla_online.envs.workers.incidents import IncidentLog
 from carla_online.online.callbacks import Callback
 from carla_online.online.experiment import (
     ExperimentConfig,
@@ -42,12 +43,21 @@ def open_run(
 
         intake = WorkersIntake(config, run_dir)
     else:
-        intake = InProcessIntake(build_env(config))
+        intake = InProcessIntake(build_env(config), incidents=_incidents(config, run_dir))
     try:
         return _open(config, intake, run_dir=run_dir, callbacks=callbacks, show_progress=show_progress)
     except BaseException:
         intake.close()
         raise
+
+
+def _incidents(config: ExperimentConfig, run_dir: Path) -> IncidentLog | None:
+    """Returns a log of the simulators' failures, where simulators are other programs."""
+    if config.env.kind != "carla":
+        return None
+    folder = run_dir / "workers"
+    folder.mkdir(parents=True, exist_ok=True)
+    return IncidentLog(config.runner.supervision, path=folder / "incidents.jsonl")
 
 
 def _open(

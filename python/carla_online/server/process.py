@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ class ServerConfig:
         port: Port of the calls, the next one is taken too; 0 for any free pair.
         faults: Faults to inject, in the forms of `carla-online serve --fault`.
         start_timeout_s: How long the start may take.
+        log: File to which what it prints is appended as well.
     """
 
     map: str | None = None
@@ -44,6 +46,7 @@ class ServerConfig:
     port: int = 0
     faults: tuple[str, ...] = ()
     start_timeout_s: float = 60.0
+    log: Path | None = None
 
     def arguments(self) -> list[str]:
         """Returns the command line."""
@@ -102,11 +105,18 @@ class Server:
     def _read(self, process: subprocess.Popen[str]) -> None:
         """Collects what the process prints, so that it never waits for a reader."""
         assert process.stdout is not None
-        for line in process.stdout:
-            self._lines.append(line.rstrip("\n"))
-            if self._port is None and line.startswith("serving "):
-                self._port = int(line.split(" port ")[1].split()[0])
-                self._ready.set()
+        with contextlib.ExitStack() as stack:
+            log = None
+            if self._config.log is not None:
+                self._config.log.parent.mkdir(parents=True, exist_ok=True)
+                log = stack.enter_context(self._config.log.open("a", encoding="utf-8", buffering=1))
+            for line in process.stdout:
+                self._lines.append(line.rstrip("\n"))
+                if log is not None:
+                    log.write(line)
+                if self._port is None and line.startswith("serving "):
+                    self._port = int(line.split(" port ")[1].split()[0])
+                    self._ready.set()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carla_online.envs.carla.config import CarlaEnvConfig
-from carla_online.envs.carla.drive import CarlaDrive
+from carla_online.envs.carla.drive import DEATHS, CarlaDrive
 from carla_online.errors import CapabilityError
 
 
@@ -25,6 +25,7 @@ class CarlaBatch:
 
     Attributes:
         num_envs: N, the number of servers.
+        sensors: What the sensors saw last, by name, [N, ...].
         sim_failures: How the simulator failed in the last step of each row, object [N] of `str`; empty if it didn't.
     """
 
@@ -36,12 +37,22 @@ class CarlaBatch:
             CarlaDrive(config, index, step_s=world["simulation_step_s"], decision_steps=world["decision_steps"])
             for index in range(self.num_envs)
         ]
+        spaces = {name: sensor.space for name, sensor in config.sensors.items()}
+        self.sensors = {name: np.zeros((self.num_envs, *space.shape), space.dtype) for name, space in spaces.items()}
+        for drive in self._drives:
+            drive.show_sensors(self.sensors)
         self._pool = ThreadPoolExecutor(self.num_envs, "carla-env") if self.num_envs > 1 else None
 
     def assign(self, stages: NDArray[np.int64], mask: NDArray[np.bool_]) -> None:
         """Sets the stage that the next reset of the rows in `mask` draws from; int64 [N], bool [N]."""
         for row in np.flatnonzero(mask).tolist():
             self._drives[row].assign(int(stages[row]))
+
+    @property
+    def has_died(self) -> NDArray[np.bool_]:
+        """Rows whose server hung or crashed in the last step, bool [N]; an error leaves it alive."""
+        died: NDArray[np.bool_] = np.isin(self.sim_failures, DEATHS)
+        return died
 
     def reset(
         self,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from carla_online.envs.carla.client import Connection
 from carla_online.envs.carla.contacts import CollisionListener
+from carla_online.envs.carla.sensors import SensorConfig, Sensors
 from carla_online.errors import ConfigError, SimulatorError
 
 SCRIPTED_BLUEPRINTS: Final = (
@@ -27,6 +29,9 @@ _FEWEST_SETTLING_STEPS: Final = 3
 _MOST_SETTLING_STEPS: Final = 60
 _SETTLED_MPS: Final = 0.02
 _WALK_MPS: Final = 1.4
+_BEHIND_M: Final = 7.0
+_ABOVE_M: Final = 4.0
+_LOOK_DOWN_DEG: Final = -18.0
 
 
 class Start(NamedTuple):
@@ -86,6 +91,8 @@ class Cast:
         self.scripted_ids: list[int] = []
         self.walker_ids: list[int] = []
         self._walker_lift_m: list[float] = []
+        self._spectator: Any = None
+        self._sensors: Sensors | None = None
 
     def enter(
         self,
@@ -140,6 +147,16 @@ class Cast:
             fall_mps = abs(connection.tick().find(ids[0]).get_velocity().z)
             if step >= _FEWEST_SETTLING_STEPS and fall_mps < _SETTLED_MPS:
                 break
+
+    def show(self) -> None:
+        """Has the server's spectator follow the ego from now on, for whoever looks at its window."""
+        self._spectator = self._connection.world.get_spectator()
+
+    def equip(self, configs: Mapping[str, SensorConfig], timeout_s: float) -> Sensors:
+        """Hangs a user's sensors on the ego."""
+        self._sensors = sensors = Sensors(self._connection, self.ego, configs, timeout_s)
+        self._owned += sensors.ids
+        return sensors
 
     def wet(self, friction: float) -> None:
         """Gives the ego's tyres a share of their grip."""
@@ -225,6 +242,8 @@ class Cast:
             steer, pedal = control
             driver = self._carla.VehicleControl(throttle=max(pedal, 0.0), steer=steer, brake=max(-pedal, 0.0))
             batch.append(commands.ApplyVehicleControl(self.ego.id, driver))
+            if self._spectator is not None:
+                batch.append(commands.ApplyTransform(self._spectator.id, self._view()))
         if batch:
             self._connection.client.apply_batch(batch)
         return self.scripted_ids != before
@@ -235,12 +254,16 @@ class Cast:
             controller.stop()
         if self.listener is not None:
             self.listener.stop()
+        if self._sensors is not None:
+            self._sensors.stop()
         commands = self._carla.command
         self._connection.client.apply_batch_sync([commands.DestroyActor(each) for each in reversed(self._owned)], False)
         self._owned.clear()
         self._connection.tick()
         if self.listener is not None:
             self.listener.let_go()
+        if self._sensors is not None:
+            self._sensors.let_go()
         self._controllers.clear()
         self.ego = None
 
@@ -249,6 +272,8 @@ class Cast:
         if self.listener is not None:
             with suppress(RuntimeError):
                 self.listener.stop()
+        if self._sensors is not None:
+            self._sensors.stop()
 
     def _spawn(
         self, blueprint_id: str, role: str, at: Start | Scripted | Pedestrian, lift_m: float = _SPAWN_LIFT_M
@@ -285,6 +310,15 @@ class Cast:
         ]
         people = zip(self.walker_ids, walkers, self._walker_lift_m, strict=True)
         return vehicles + [move(actor_id, self._transform(walker, lift_m)) for actor_id, walker, lift_m in people]
+
+    def _view(self) -> Any:
+        """The pose from behind and above the ego, as it was seen last."""
+        carla, pose = self._carla, self.ego.get_transform()
+        ahead, place = pose.get_forward_vector(), pose.location
+        return carla.Transform(
+            carla.Location(place.x - _BEHIND_M * ahead.x, place.y - _BEHIND_M * ahead.y, place.z + _ABOVE_M),
+            carla.Rotation(_LOOK_DOWN_DEG, pose.rotation.yaw, 0.0),
+        )
 
     def _transform(self, at: Start | Scripted | Pedestrian, lift_m: float) -> Any:
         carla = self._carla

@@ -7,11 +7,14 @@ from the episode's seed with the same code. What is added says where the servers
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from carla_online.config import Config, NameOrParts
+from carla_online.envs.carla.launch import LaunchConfig
+from carla_online.envs.carla.sensors import SensorConfig, check_names
 from carla_online.envs.curriculum import CurriculumConfig, read_curriculum, staged
 from carla_online.envs.reward import RewardConfig
 from carla_online.envs.safety import SafetyConfig
@@ -20,6 +23,9 @@ from carla_online.errors import ConfigError
 
 SERVE: Final = "serve"
 """In place of an address: an own `carla-online serve`, for as long as the environment lives."""
+LAUNCH: Final = "launch"
+"""In place of an address: a server started by `launch.command`, for as long as the environment lives."""
+_STARTED: Final = (SERVE, LAUNCH)
 _ADDRESS: Final = re.compile(r"^(?P<host>[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5})$")
 _EGO_KEYS: Final = ("start_speed_mps",)
 
@@ -33,7 +39,9 @@ def split_address(address: str) -> tuple[str, int]:
     match = _ADDRESS.match(address)
     port = int(match["port"]) if match else 0
     if match is None or not 1 <= port <= 65_534:
-        raise ValueError(f"{address!r} is no server; write 'host:port', for one '127.0.0.1:2000', or '{SERVE}'")
+        raise ValueError(
+            f"{address!r} is no server; write 'host:port', for one '127.0.0.1:2000', '{SERVE}' or '{LAUNCH}'"
+        )
     return match["host"], port
 
 
@@ -43,7 +51,10 @@ class CarlaEnvConfig(Config):
     kind: Literal["carla"] = "carla"
     """Which backend this is."""
     servers: tuple[str, ...] = Field(default=("127.0.0.1:2000",), min_length=1, max_length=64)
-    """One server for each environment: `host:port`, or `serve` to start an own `carla-online serve`."""
+    """One server for each environment: `host:port`; `serve` to start an own `carla-online serve`; `launch` to start
+    `launch.command`."""
+    launch: LaunchConfig = Field(default_factory=LaunchConfig)
+    """How own servers are started, where their output goes, and when they are renewed."""
     map: NameOrParts = "straight"
     """As in the embedded world; sent to the server as OpenDRIVE, and only when it changes. Few `map_variants` spare a
     real server many loads."""
@@ -66,6 +77,16 @@ class CarlaEnvConfig(Config):
     """As in the embedded world; set on the server, and its wetness on the ego's tyres."""
     observation: Literal["vector", "birdseye_small", "birdseye_carl"] = "vector"
     """As in the embedded world."""
+    randomization: Literal["none", "traffic"] = "none"
+    """`traffic` draws the traffic's density anew for every episode, as in the embedded world; the ego's dynamics are
+    the simulator's."""
+    spectator: Literal["follow", "leave"] = "follow"
+    """Whether the server's spectator follows the ego, for whoever looks at its window."""
+    sensors: dict[str, SensorConfig] = Field(default_factory=dict, max_length=32)
+    """Sensors on the ego by name; observations are then a `Dict` of `vector` and these. Their messages are taken by
+    frame number, and a missing one ends the episode."""
+    sensor_timeout_s: float = Field(default=5.0, gt=0.0, le=600.0)
+    """How long the message of a sensor may take after its frame."""
     call_timeout_s: float = Field(default=10.0, gt=0.0, le=600.0)
     """Deadline of every call and tick of an episode."""
     load_timeout_s: float = Field(default=120.0, gt=0.0, le=3600.0)
@@ -84,7 +105,7 @@ class CarlaEnvConfig(Config):
     @field_validator("servers")
     @classmethod
     def _check_servers(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
-        attached = [server for server in servers if server != SERVE]
+        attached = [server for server in servers if server not in _STARTED]
         for server in attached:
             split_address(server)
         if len(set(attached)) != len(attached):
@@ -98,6 +119,18 @@ class CarlaEnvConfig(Config):
         if foreign:
             raise ValueError(f"{foreign} can't be set on CARLA, whose physics move the ego; allowed: {list(_EGO_KEYS)}")
         return ego
+
+    @field_validator("sensors")
+    @classmethod
+    def _check_sensors(cls, sensors: dict[str, SensorConfig]) -> dict[str, SensorConfig]:
+        check_names(sensors)
+        return sensors
+
+    @model_validator(mode="after")
+    def _check_launch(self) -> CarlaEnvConfig:
+        if LAUNCH in self.servers and not self.launch.command:
+            raise ValueError(f"servers has {LAUNCH!r}, but launch.command is empty; give the words that start a server")
+        return self
 
     @property
     def num_envs(self) -> int:
@@ -127,11 +160,37 @@ class CarlaEnvConfig(Config):
         """
         if num_envs == self.num_envs:
             return self
-        if self.servers != (SERVE,):
+        if len(self.servers) != 1 or self.servers[0] not in _STARTED:
             raise ConfigError(
                 f"num_envs is {num_envs}, but the servers are {list(self.servers)}; name one for each environment."
             )
-        return self.model_copy(update={"servers": (SERVE,) * num_envs})
+        return self.model_copy(update={"servers": self.servers * num_envs})
+
+    def for_worker(self, index: int, workers: int, *, port_base: int | None, log_dir: Path) -> CarlaEnvConfig:
+        """Returns the configuration of one of several workers that share the servers evenly.
+
+        Args:
+            index: Number of the worker.
+            workers: How many there are.
+            port_base: First port of the first server, unless `launch` names one.
+            log_dir: Where own servers' output goes, unless `launch` names a folder.
+        """
+        share = self.num_envs // workers
+        first = index * share
+        launch = self.launch.model_copy(
+            update={
+                "first": self.launch.first + first,
+                "port_base": self.launch.port_base or port_base,
+                "log_dir": self.launch.log_dir or str(log_dir),
+            }
+        )
+        return self.model_copy(
+            update={
+                "servers": self.servers[first : first + share],
+                "launch": launch,
+                "traffic_manager_port": self.traffic_manager_port and self.traffic_manager_port + first,
+            }
+        )
 
     def world(self) -> WorldEnvConfig:
         """Returns the configuration of the embedded world that has the same episodes."""
@@ -142,6 +201,7 @@ class CarlaEnvConfig(Config):
             ego=self.ego,
             simulation=self.simulation,
             weather=self.weather,
+            randomization=self.randomization,
             observation=self.observation,
             reward=self.reward,
             safety=self.safety,

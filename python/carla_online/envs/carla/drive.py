@@ -6,7 +6,7 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from carla_online import _native
 from carla_online.envs.carla.cast import Cast, Pedestrian, Scripted, Start
 from carla_online.envs.carla.client import Connection, Deadlines, import_carla, keep_for_ever
-from carla_online.envs.carla.config import SERVE, CarlaEnvConfig, split_address
+from carla_online.envs.carla.config import LAUNCH, SERVE, CarlaEnvConfig, split_address
 from carla_online.envs.carla.contacts import Contact
+from carla_online.envs.carla.launch import OwnServer, renewal_reason, start_command, start_serve
 from carla_online.envs.carla.lights import Lights
+from carla_online.envs.carla.sensors import Sensors
 from carla_online.envs.carla.sightings import EgoSighting, Sighting, Watcher
 from carla_online.envs.contract import DRAW_NAMES
 from carla_online.errors import SimulatorCrashed, SimulatorError, SimulatorTimeout
-from carla_online.server import Server, ServerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +32,9 @@ _MESSAGE_WAIT_S: Final = 0.2
 _ASTRAY_M: Final = 0.5
 """Scripted vehicles may be this far from where they were put; more means that the server didn't put them there."""
 _FIRST_BACKOFF_S: Final = 0.25
-_FIRST_MAP: Final = "Straight"
-"""What an own server shows before its first episode: the cheapest."""
 _FRICTION: Final = DRAW_NAMES.index("friction")
+DEATHS: Final = ("timeout", "crash")
+"""Failures after which the server is gone."""
 _WEATHER_NAMES: Final = DRAW_NAMES[:14]
 
 
@@ -58,11 +59,14 @@ class CarlaDrive:
         self._by_manager = config.traffic_by == "traffic_manager"
         self._mirrors = [_native.WorldMirror(stage.world_json()) for stage in config.stage_configs()]
         self.mirror = self._mirrors[0]
-        self._own_server: Server | None = None
+        self._readings: Mapping[str, NDArray[Any]] = {}
+        self._own_server: OwnServer | None = None
+        self._server_episodes = 0
         self._connection: Connection | None = None
         self._cast: Cast | None = None
         self._watcher: Watcher | None = None
         self._lights: Lights | None = None
+        self._sensors: Sensors | None = None
         self._manager: Any = None
 
     @property
@@ -92,6 +96,10 @@ class CarlaDrive:
                     raise
                 time.sleep(_FIRST_BACKOFF_S * 2**attempt)
 
+    def show_sensors(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Has the sensors' readings of each decision written into row `index` of these arrays."""
+        self._readings = arrays
+
     def step(self, steer: float, pedal: float) -> str:
         """Drives for one decision; what it led to, the mirror tells.
 
@@ -103,6 +111,7 @@ class CarlaDrive:
             for step in range(self._decision_steps):
                 if self._advance((steer, pedal) if step == 0 else None):
                     break
+            self._sense()
         except SimulatorError as error:
             logger.warning("%s: the episode ends as truncated: %s", self.server, error)
             self._abandon()
@@ -125,12 +134,15 @@ class CarlaDrive:
         except SimulatorError as error:
             logger.warning("%s: couldn't be left as it was found: %s", self.server, error)
             self._abandon()
-        self._connection = self._cast = self._watcher = self._lights = None
+        self._connection = self._cast = self._watcher = self._lights = self._sensors = None
+        del connection  # the client's objects go while their server still answers, see `keep_for_ever`
         self._end_server()
 
     def _begin(self, seed: int) -> None:
         start = Start(*self.mirror.reset(seed))
+        self._renew()
         connection = self._connect()
+        self._server_episodes += 1
         if self._cast is not None:
             with connection.guard("clearing up"):
                 self._cast.leave()
@@ -147,6 +159,10 @@ class CarlaDrive:
             self._watcher = Watcher(connection)
             scripted = self._scripted()
             cast.enter(start, scripted, self._walkers(), self._config.ego_blueprint, with_physics=self._by_manager)
+            if self._config.spectator == "follow":
+                cast.show()
+            if self._config.sensors:
+                self._sensors = cast.equip(self._config.sensors, self._config.sensor_timeout_s)
             if draws[_FRICTION] < 1.0:
                 cast.wet(float(draws[_FRICTION]))
             if self._by_manager:
@@ -159,6 +175,7 @@ class CarlaDrive:
                 cast.let_walk(self._config.walkers, seed)
             cast.set_off(start)
             self.mirror.meet(self._others(connection.world.get_snapshot()))
+        self._sense()
 
     def _advance(self, control: tuple[float, float] | None) -> bool:
         """Makes one step of the simulation; returns whether the episode has ended."""
@@ -178,6 +195,12 @@ class CarlaDrive:
             ego = watcher.ego(snapshot, cast.ego)
             others = self._others(snapshot)
         return self.mirror.look(ego, others, self._felt(snapshot.frame, ego, others))
+
+    def _sense(self) -> None:
+        """Reads the sensors in the newest frame, which is that of the last own tick."""
+        if self._sensors is not None and self._connection is not None:
+            with self._connection.guard("reading the sensors"):
+                self._sensors.read(self._connection.world.get_snapshot(), self._readings, self._index)
 
     def _felt(self, frame: int, ego: EgoSighting, others: list[Sighting]) -> list[Contact]:
         if self._cast is None or self._cast.listener is None:
@@ -218,7 +241,7 @@ class CarlaDrive:
 
     def _connect(self) -> Connection:
         if self._connection is None:
-            host, port = self._serve() if self.server == SERVE else split_address(self.server)
+            host, port = self._start() if self.server in (SERVE, LAUNCH) else split_address(self.server)
             deadlines = Deadlines(
                 connect_s=self._config.connect_timeout_s,
                 load_s=self._config.load_timeout_s,
@@ -227,12 +250,20 @@ class CarlaDrive:
             self._connection = Connection(host, port, deadlines, self._step_s)
         return self._connection
 
-    def _serve(self) -> tuple[str, int]:
+    def _start(self) -> tuple[str, int]:
         if self._own_server is None:
-            server = Server(ServerConfig(map=_FIRST_MAP))
-            server.__enter__()
-            self._own_server = server
+            start = start_serve if self.server == SERVE else start_command
+            self._own_server, self._server_episodes = start(self._config.launch, self._index), 0
         return "127.0.0.1", self._own_server.port
+
+    def _renew(self) -> None:
+        """Ends an own server that has had its time; the episode begins on a fresh one."""
+        if self._own_server is None:
+            return
+        reason = renewal_reason(self._config.launch, self._own_server, self._server_episodes)
+        if reason:
+            logger.info("%s: the server at port %d is renewed: %s", self.server, self._own_server.port, reason)
+            self.close()
 
     def _release_manager(self, connection: Connection) -> None:
         """Shuts the Traffic Manager down: it knows one map only, and a load in its synchronous mode would hang."""
@@ -259,7 +290,7 @@ class CarlaDrive:
         keep_for_ever(self._connection, self._cast, self._manager)
         if self._cast is not None:
             self._cast.abandon()
-        self._connection = self._cast = self._watcher = self._manager = self._lights = None
+        self._connection = self._cast = self._watcher = self._manager = self._lights = self._sensors = None
         self._end_server()
 
     def _end_server(self) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+import numpy as np
+from gymnasium.spaces import Dict
 from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
 
 from carla_online.config import validate
 from carla_online.envs.carla.batch import CarlaBatch
@@ -17,6 +23,9 @@ from carla_online.envs.world.config import EpisodesConfig
 from carla_online.envs.world.vector import WorldVectorEnv
 from carla_online.errors import ConfigError
 
+_MOST_DEATHS: Final = 2
+_LOG: Final = logging.getLogger(__name__)
+
 
 class CarlaVectorEnv(WorldVectorEnv):
     """One environment on each of several CARLA 0.9.16 servers, stepped together in this process.
@@ -26,7 +35,8 @@ class CarlaVectorEnv(WorldVectorEnv):
     back.
 
     A server that fails ends its row's episode as truncated, never as terminal, with `info["sim_failure"]` (`timeout`,
-    `crash` or `error`) and without reward; the row's next reset connects anew.
+    `crash` or `error`) and without reward; the row's next reset connects anew. An episode in which a server hung or
+    crashed is tried once more; one that ends a second server is left out from then on.
 
     Args:
         num_envs: 1 for as many as there are servers; more for a single `serve`, which is then started so often.
@@ -62,6 +72,64 @@ class CarlaVectorEnv(WorldVectorEnv):
             config = config.with_envs(num_envs)
         self._build(config, Reward(function or config.reward), autoreset_mode, copy, render_mode)
 
+    @property
+    def quarantined(self) -> frozenset[int]:
+        """Seeds of the episodes that ended two servers, and are driven no more unless a caller names them."""
+        return frozenset(seed for seed, deaths in self._deaths.items() if deaths >= _MOST_DEATHS)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begins new episodes, as in `WorldVectorEnv`; with a seed, no episode is tried again."""
+        if seed is not None:
+            self._batch.sim_failures[...] = ""
+        return super().reset(seed=seed, options=options)
+
+    def _begin_episodes(self, rows: NDArray[np.bool_], seeds: NDArray[np.uint64] | None) -> None:
+        """Begins episodes; who names none gets the last one again where its server died in it for the first time."""
+        again = rows & self._batch.has_died if seeds is None else np.zeros_like(rows)
+        for row in np.flatnonzero(again):
+            seed = int(self._state.episode_seeds[row])
+            self._deaths[seed] += 1
+            if self._deaths[seed] >= _MOST_DEATHS:
+                again[row] = False
+                _LOG.warning("episode %d ended %d servers and is driven no more", seed, self._deaths[seed])
+        if again.any():
+            super()._begin_episodes(again, self._state.episode_seeds.copy())
+        if (rows & ~again).any():
+            super()._begin_episodes(rows & ~again, seeds)
+
+    def _build(
+        self,
+        config: EpisodesConfig,
+        reward: Reward,
+        autoreset_mode: AutoresetMode | str,
+        copy: bool,
+        render_mode: str | None,
+    ) -> None:
+        super()._build(config, reward, autoreset_mode, copy, render_mode)
+        sensors = config.sensors if isinstance(config, CarlaEnvConfig) else {}
+        if sensors:
+            known = self.single_observation_space
+            parts = dict(known.spaces) if isinstance(known, Dict) else {"vector": known}
+            parts |= {name: sensor.space for name, sensor in sensors.items()}
+            self.single_observation_space = Dict(parts)
+            self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+
+    def _observations(self) -> Any:
+        observations = super()._observations()
+        seen = self._batch.sensors
+        if not seen:
+            return observations
+        known = observations if isinstance(observations, dict) else {"vector": observations}
+        return known | {name: values.copy() if self._copy else values for name, values in seen.items()}
+
+    def _final_infos(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
+        final = super()._final_infos(ended)
+        for row in np.flatnonzero(ended) if self._batch.sensors else ():
+            known = final["final_obs"][row]
+            known = known if isinstance(known, dict) else {"vector": known}
+            final["final_obs"][row] = known | {name: seen[row].copy() for name, seen in self._batch.sensors.items()}
+        return final
+
     def close_extras(self, **kwargs: Any) -> None:
         """Destroys own actors, gives the servers their settings back, ends own servers."""
         self._batch.close()
@@ -70,5 +138,6 @@ class CarlaVectorEnv(WorldVectorEnv):
         if not isinstance(config, CarlaEnvConfig):
             raise ConfigError(f"a CARLA environment needs a CarlaEnvConfig, not {type(config).__name__}.")
         batch = CarlaBatch(config)
+        self._deaths = Counter[int]()
         buffers.sim_failures = batch.sim_failures
         return batch

@@ -12,7 +12,7 @@ from carla_online.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from carla_online.envs.workers.batch import AsyncBatch, Results
-    from carla_online.envs.workers.config import SupervisionConfig, port_of, with_port
+    from carla_online.envs.workers.config import SupervisionConfig, port_of, worker_env
     from carla_online.envs.workers.incidents import Incident, IncidentLog
     from carla_online.envs.workers.vector import AsyncVectorEnv, make_async_vector_env
 
@@ -20,7 +20,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "batch": ("AsyncBatch", "Results"),
-        "config": ("SupervisionConfig", "port_of", "with_port"),
+        "config": ("SupervisionConfig", "port_of", "worker_env"),
         "incidents": ("Incident", "IncidentLog"),
         "vector": ("AsyncVectorEnv", "make_async_vector_env"),
     },
@@ -33,7 +33,7 @@ __all__ = [
     "make_async_vector_env",
     "SupervisionConfig",
     "port_of",
-    "with_port",
+    "worker_env",
     "Incident",
     "IncidentLog",
 ]

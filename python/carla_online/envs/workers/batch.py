@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from carla_online.envs.contract import Capabilities
 from carla_online.envs.workers.child import Answer, Begin, Hello, Raised
 from carla_online.envs.workers.config import SupervisionConfig
-from carla_online.envs.workers.incidents import CRASH, ERROR, RECYCLED, TIMEOUT, IncidentLog
+from carla_online.envs.workers.incidents import CRASH, ERROR, FAILURES, RECYCLED, SERVER_FAILED, TIMEOUT, IncidentLog
 from carla_online.envs.workers.process import WorkerProcess, resident_bytes
 from carla_online.envs.workers.sequence import EpisodeSequences
 from carla_online.envs.workers.slots import SlotLayout, Slots
@@ -396,6 +396,11 @@ class AsyncBatch:
                 worker.is_in_episode = False
                 worker.episodes += 1
         self._ready.append(worker.index)
+        failure = (answer.extras or {}).get("sim_failure")
+        if failure:
+            kind, seed = failure if failure in FAILURES else ERROR, self._sequences.current(worker.index)
+            self.incidents.add(worker.index, kind, SERVER_FAILED, steps=self.steps, episode_seed=seed)
+            self.incidents.check(worker.index, self.steps)
 
     def _fail(self, worker: _Worker, kind: str, reason: str) -> None:
         """Kills the process, plans its restart, and ends the open episode as truncated."""

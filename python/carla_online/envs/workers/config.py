@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, Field, model_validator
@@ -68,9 +70,23 @@ def port_of(index: int, config: SupervisionConfig) -> int | None:
     return port
 
 
-def with_port(env: ConfigT, index: int, config: SupervisionConfig) -> ConfigT:
-    """Returns an environment's configuration with worker `index`'s port, if the backend has a `port` at all."""
+def worker_env(env: ConfigT, index: int, workers: int, config: SupervisionConfig, *, log_dir: Path) -> ConfigT:
+    """Returns the configuration of one worker's environments: its own share of the servers, its own ports.
+
+    A backend takes part by a method `for_worker(index, workers, port_base, log_dir)`, or by a field `port`; any other
+    configuration is the same for every worker.
+
+    Args:
+        env: The configuration of all environments.
+        index: Number of the worker.
+        workers: How many share the environments.
+        config: Says where the ports begin.
+        log_dir: Folder for what servers print.
+    """
     port = port_of(index, config)
+    share: Callable[..., ConfigT] | None = getattr(env, "for_worker", None)
+    if share is not None:
+        return share(index, workers, port_base=config.port_base, log_dir=log_dir)
     if port is None or "port" not in type(env).model_fields:
         return env
     return env.model_copy(update={"port": port})

@@ -20,6 +20,8 @@ RECYCLED: Final = "recycled"
 QUARANTINED: Final = "quarantined"
 FAILURES: Final = (TIMEOUT, CRASH, ERROR)
 """Kinds that count as failures; the others are told, and harm nothing."""
+SERVER_FAILED: Final = "its server failed"
+"""The reason of a failure from which the environment itself recovers."""
 _KEPT: Final = 1_000
 _LOG: Final = logging.getLogger(__name__)
 

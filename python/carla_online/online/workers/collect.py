@@ -18,13 +18,13 @@ from gymnasium.vector import AutoresetMode
 
 from carla_online.envs.seeding import stream_seeds
 from carla_online.envs.transitions import TransitionSource, make_vector_env
-from carla_online.envs.workers.config import with_port
+from carla_online.envs.workers.config import worker_env
 from carla_online.errors import CarlaOnlineError, PolicyError
 from carla_online.learners.config import SACConfig
-from carla_online.online.collector import Collector
+from carla_online.online.collector import Collector, Draw
 from carla_online.online.episodes import EpisodeTracker
 from carla_online.online.experiment import ExperimentConfig, build_policy
-from carla_online.online.intake import facts_of
+from carla_online.online.intake import facts_of, failures_of
 from carla_online.online.recording import ReplayRecorder
 from carla_online.online.trainer import EnvironmentFacts
 from carla_online.online.warmup import Warmup
@@ -44,6 +44,8 @@ class Assignment:
     """Its number."""
     workers: int
     """How many there are."""
+    log_dir: Path
+    """Where what servers print is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Failed:
 
     text: str
     is_fatal: bool = True
+    episode_seed: int | None = None
 
 
 def collect(connection: Connection[Any, Any], assignment: Assignment) -> None:
@@ -80,7 +83,13 @@ def collect(connection: Connection[Any, Any], assignment: Assignment) -> None:
     try:
         torch.set_num_threads(1)
         config = ExperimentConfig.model_validate_json(assignment.config_json)
-        env_config = with_port(config.env, assignment.index, config.runner.supervision)
+        env_config = worker_env(
+            config.env,
+            assignment.index,
+            assignment.workers,
+            config.runner.supervision,
+            log_dir=assignment.log_dir,
+        )
         share = config.env.num_envs // assignment.workers
         # Resets are the source's own calls in this mode, so each call has the deadline that fits it.
         source = TransitionSource(make_vector_env(env_config, share, autoreset_mode=AutoresetMode.DISABLED))
@@ -149,6 +158,7 @@ class CollectingWorker:
         )
         self._tracker = EpisodeTracker(facts.num_envs)
         self._version = -1
+        self._draw: Draw | None = None
         source.before_call = board.marker(index)
         self._obs, info = source.reset(seed=int(stream_seeds(go.seed, 1)[0] % np.uint64(2**31)))
         self._tell_episode(info)
@@ -176,12 +186,9 @@ class CollectingWorker:
         if int(board.control["weights_version"][0]) != self._version:
             self._version = load_weights(self._go.weights, self._policy)
             board.workers["version"][self._index] = self._version
-        draw = collector.propose(self._obs, generator=self._generator)
-        if not np.isfinite(draw.squashed).all():
-            raise PolicyError("the policy proposes actions that aren't finite; nothing of it reached the simulator.")
-        if self._warmup.is_active(board.next_id):
-            draw = self._warmup.replace(draw, collector.needs_draw, collector.baseline_action(self._obs))
-        step = self._source.step(collector.act(self._obs, draw))
+        if self._draw is None or collector.needs_draw.any():
+            self._draw = self._propose()
+        step = self._source.step(collector.act(self._obs, self._draw))
         board.beat(self._index, STORING)
         self._obs = step.obs
         closed, rows, next_values = collector.observe(step)
@@ -195,11 +202,21 @@ class CollectingWorker:
         ended = bool((step.terminated | step.truncated).any())
         # The name of the episode that has just begun comes with its first step.
         self._tell_episode({} if ended else step.info)
-        for failure in sorted({str(text) for text in step.info.get("sim_failure", ()) if text}):
-            connection.send(Failed(failure, is_fatal=False))
+        for _, failure, seed in failures_of(step):
+            connection.send(Failed(failure, is_fatal=False, episode_seed=seed))
         if episodes:
             connection.send(Episodes(episodes))
         return ended
+
+    def _propose(self) -> Draw:
+        """Asks the policy; while draws are held nobody needs it, which spares most of a single environment's time."""
+        collector = self._collector
+        draw = collector.propose(self._obs, generator=self._generator)
+        if not np.isfinite(draw.squashed).all():
+            raise PolicyError("the policy proposes actions that aren't finite; nothing of it reached the simulator.")
+        if self._warmup.is_active(self._board.next_id):
+            draw = self._warmup.replace(draw, collector.needs_draw, collector.baseline_action(self._obs))
+        return draw
 
     def _tell_episode(self, info: dict[str, Any]) -> None:
         """Leaves the open episode's name on the board, for the case that it ends the process."""

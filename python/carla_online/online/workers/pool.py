@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from carla_online.envs.workers.config import SupervisionConfig
-from carla_online.envs.workers.incidents import CRASH, ERROR, RECYCLED, TIMEOUT, IncidentLog
+from carla_online.envs.workers.incidents import CRASH, ERROR, RECYCLED, SERVER_FAILED, TIMEOUT, IncidentLog
 from carla_online.envs.workers.process import WorkerProcess, resident_bytes
 from carla_online.errors import ConfigError
 from carla_online.online.trainer import EnvironmentFacts
@@ -238,7 +238,9 @@ class WorkerPool:
                 self._episodes += message.closed
         elif isinstance(message, Failed) and not message.is_fatal:
             with self._lock:
-                self.incidents.add(seat.index, ERROR, message.text, steps=self.env_steps)
+                self.incidents.add(
+                    seat.index, message.text, SERVER_FAILED, steps=self.env_steps, episode_seed=message.episode_seed
+                )
             self.incidents.check(seat.index, self.env_steps)
         elif isinstance(message, Failed):
             if self._is_over.is_set():
@@ -277,7 +279,7 @@ class WorkerPool:
         seat.process, seat.is_greeted, seat.has_gone, seat.start_at_s = None, False, False, time.monotonic()
 
     def _start(self, seat: _Seat) -> None:
-        assignment = Assignment(self._config_json, seat.index, self.count)
+        assignment = Assignment(self._config_json, seat.index, self.count, self.folder)
         stderr = self.folder / f"worker-{seat.index}.stderr"
         seat.process = WorkerProcess(_TARGET, assignment, index=seat.index, stderr=stderr)
         seat.started_s, seat.starts = time.monotonic(), seat.starts + 1
