@@ -16,6 +16,8 @@ pub struct Clock<'a> {
     times_s: [f64; 3],
     seed: u64,
     now_s: f64,
+    /// What somebody else has the lights show, by signal, in place of the clock.
+    shown: Option<&'a [LightState]>,
 }
 
 impl<'a> Clock<'a> {
@@ -26,7 +28,13 @@ impl<'a> Clock<'a> {
             times_s,
             seed,
             now_s,
+            shown: None,
         }
+    }
+
+    /// The same, where somebody else says what each signal's light shows; `None` leaves it to the clock.
+    pub const fn showing(self, shown: Option<&'a [LightState]>) -> Self {
+        Self { shown, ..self }
     }
 
     /// The phase of a group that isn't red all the time, and its colour.
@@ -49,8 +57,27 @@ impl<'a> Clock<'a> {
         (phase, colour)
     }
 
+    /// What the lights of a group's phase show.
+    pub fn colour(&self, group: u32, phase: u16) -> LightState {
+        let phases = &self.map.light_groups()[group as usize].phases;
+        let signal = phases
+            .get(usize::from(phase))
+            .and_then(|turn| turn.lights.first().copied());
+        self.shows(&Light {
+            signal: signal.unwrap_or_default(),
+            group,
+            phase,
+        })
+    }
+
     /// What a light shows.
     pub fn shows(&self, light: &Light) -> LightState {
+        if let Some(state) = self
+            .shown
+            .and_then(|shown| shown.get(light.signal as usize))
+        {
+            return *state;
+        }
         let (phase, colour) = self.phase(light.group);
         if phase == u32::from(light.phase) {
             colour

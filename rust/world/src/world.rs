@@ -11,7 +11,7 @@ use crate::geometry::wrap_angle;
 use crate::lights::Clock;
 use crate::network::users::{User, Users};
 use crate::network::{Network, drive};
-use crate::observe::Signals;
+use crate::observe::{LightState, Signals};
 use crate::place::{Whereabouts, place};
 use crate::reward::{Gathered, RewardTerms};
 use crate::rules;
@@ -110,6 +110,8 @@ pub struct World {
     course: Arc<Course>,
     conditions: Conditions,
     model: Model,
+    /// What a simulator has the lights show, by signal; `None` where the clock decides.
+    shown_lights: Option<Arc<[LightState]>>,
     pub(crate) state: State,
 }
 
@@ -120,6 +122,11 @@ impl World {
     /// [`Error::Map`] or [`Error::Lanes`] if no road comes out of the seed.
     pub fn reset(setup: Arc<Setup>, seed: u64) -> Result<Self, Error> {
         let course = setup.courses.course(&setup.config, seed)?;
+        Ok(Self::on_course(setup, course, seed))
+    }
+
+    /// Starts the episode of a seed on a given course.
+    pub(crate) fn on_course(setup: Arc<Setup>, course: Arc<Course>, seed: u64) -> Self {
         let conditions = Conditions::draw(&setup.config, seed);
         let start = start::draw(&setup.config, &conditions, &course, &setup.tuning, seed);
         let (lane, s_m) = start.place;
@@ -156,7 +163,7 @@ impl World {
             tally,
             ending: Ending::default(),
         };
-        Ok(Self::from_parts(setup, course, state))
+        Self::from_parts(setup, course, state)
     }
 
     /// A world around a state that was checked against the course.
@@ -168,6 +175,7 @@ impl World {
             course,
             conditions,
             model,
+            shown_lights: None,
             state,
         }
     }
@@ -281,6 +289,23 @@ impl World {
     pub fn clock(&self) -> Clock<'_> {
         let times_s = self.setup.config.map.lights_s;
         Clock::new(&self.course.map, times_s, self.state.seed, self.time_s())
+            .showing(self.shown_lights.as_deref())
+    }
+
+    /// Has the lights show what somebody else says, by signal; `None` gives them back to the clock.
+    pub(crate) fn show_lights(&mut self, shown: Option<Arc<[LightState]>>) {
+        self.shown_lights = shown;
+    }
+
+    /// Finds the ego on the road without counting a step.
+    pub(crate) fn find_ego(&mut self) {
+        let course = Arc::clone(&self.course);
+        locate_ego(&mut self.state, &course);
+        let (ego, changes) = (&self.state.ego, &mut self.state.tally);
+        let width_m = course.map.sample(ego.lane, ego.s_m).width_m;
+        let rank = events::rank(&course, ego.lane);
+        changes.corners = events::corner_ranks(rank, ego.lateral_m, ego.heading_error_rad, width_m);
+        changes.lane_changes = 0;
     }
 
     /// The light and the stop sign ahead of the ego. A sign that it has stopped at is no longer told.
@@ -377,7 +402,9 @@ impl World {
         }
         let course = Arc::clone(&self.course);
         let times_s = self.setup.config.map.lights_s;
-        let clock = Clock::new(&course.map, times_s, self.state.seed, self.time_s());
+        let shown = self.shown_lights.clone();
+        let clock = Clock::new(&course.map, times_s, self.state.seed, self.time_s())
+            .showing(shown.as_deref());
         rules::judge(&mut self.state, &course, &clock, moved, gathered);
     }
 
@@ -397,7 +424,8 @@ impl World {
             self.setup.config.map.lights_s,
             self.state.seed,
             self.time_s(),
-        );
+        )
+        .showing(self.shown_lights.as_deref());
         let now_s = self.time_s() as f32;
         let ego = start::ego_user(&self.course, &self.state.ego);
         let State {
