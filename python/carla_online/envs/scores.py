@@ -92,7 +92,7 @@ def timed_driving_scores(
     reference_time_s: NDArray[np.float64],
     time_s: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Returns driving score x min(1, reference time x completion / time), float64 [R]; the plain one before any time."""
+    """Returns score x min(1, reference time x completion / time), float64 [R]; the plain score before any time."""
     time = np.asarray(time_s, np.float64)
     ratio = np.divide(np.asarray(reference_time_s) * route_completion, time, out=np.ones_like(time), where=time > 0.0)
     return np.asarray(driving_score * np.minimum(1.0, ratio))

@@ -94,8 +94,8 @@ def make_importable(checkout: Checkout) -> None:
         )
     if _import("agents.navigation.global_route_planner") is None:
         raise MissingExtra(
-            f"ScenarioRunner needs CARLA's package `agents`, which the wheel lacks: set {AGENTS_VARIABLE} to the folder "
-            "PythonAPI/carla of a CARLA 0.9.16 release. (PyPI's `agents` is something else.)"
+            f"ScenarioRunner needs CARLA's package `agents`, which the wheel lacks: set {AGENTS_VARIABLE} to the "
+            "folder PythonAPI/carla of a CARLA 0.9.16 release. (PyPI's `agents` is something else.)"
         )
 
 

@@ -37,7 +37,8 @@ class ScenarioConfig(Config):
     name: str = Field(min_length=1, max_length=100)
     """Its name in tables and slices."""
     kind: Literal["xml", "route", "openscenario"] = "xml"
-    """`xml`: a scenario of an XML file. `route`: a route with its scenarios. `openscenario`: an OpenSCENARIO 1.0 file."""
+    """`xml`: a scenario of an XML file. `route`: a route with its scenarios. `openscenario`: a file of OpenSCENARIO
+    1.0."""
     file: str = ""
     """A path; `shipped:NAME` for a file of this package; a name in the checkout's `srunner/examples`; empty for `xml`
     looks for the name in all of these examples."""
@@ -50,8 +51,8 @@ class ScenarioConfig(Config):
     reference_time_s: float | None = Field(default=None, gt=0.0)
     """Time that the scenario should take; null computes it from the way's length and limits."""
     parameters: dict[str, tuple[float, float]] = Field(default_factory=dict)
-    """Numbers of the scenario drawn anew for every episode, from and to: its attributes (`_first_vehicle_speed`), or, for
-    OpenSCENARIO, its parameters. They are set before the scenario is built."""
+    """Numbers of the scenario drawn anew for every episode, from and to: its attributes (`_first_vehicle_speed`), or,
+    for OpenSCENARIO, its parameters. They are set before the scenario is built."""
 
     @field_validator("parameters")
     @classmethod

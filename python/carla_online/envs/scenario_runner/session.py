@@ -183,16 +183,17 @@ class Session:
         if not self._is_dirty:
             return
         if self._listener is not None:
-            self._listener.stop()
-            self._ambient.leave()
+            with self._town.connection.guard("stopping an episode's own actors"):
+                self._listener.stop()
+                self._listener.sensor.destroy()
+                self._ambient.leave()
+            self._listener.let_go()
+            self._listener = None
         built, self._built = self._built, None
         with self._town.connection.guard("ending a scenario"):
             if built is not None and not self._is_terminated:
                 built.terminate()
         self.left_over = clean_up(self._town.connection, built, self._town.own_ids)
-        if self._listener is not None:
-            self._listener.let_go()
-            self._listener = None
         self._is_dirty = False
 
     def _terminate(self) -> None:

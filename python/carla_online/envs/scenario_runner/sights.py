@@ -8,8 +8,8 @@ from carla_online.envs.carla.client import Connection
 from carla_online.envs.carla.sightings import EgoSighting, Sighting, Watcher
 
 _LEVEL_M: Final = 6.0
-"""ScenarioRunner parks actors below the road; who is farther up or down than this isn't there. Boxes are compared on the
-plane, so neither are those on another bridge."""
+"""ScenarioRunner parks actors below the road; who is farther up or down than this isn't there. Boxes are compared on
+the plane, so neither are those on another bridge."""
 
 
 class Sights:

@@ -21,7 +21,7 @@ def mend() -> None:
 def _accept_waypoints_without_times() -> None:
     """OpenSCENARIO routes and positions: `ChangeActorWaypoints` compares the waypoints with times that may be None.
 
-    Since 0.9.16 `AssignRouteAction` and `AcquirePositionAction` therefore raise a TypeError while the scenario is built.
+    Since 0.9.16 `AssignRouteAction` and `AcquirePositionAction` therefore raise a TypeError when a scenario is built.
     A list of the right length passes the check; the None is put back afterwards, because controllers look at it.
     """
     from srunner.scenariomanager.scenarioatomics import atomic_behaviors
