@@ -1,4 +1,4 @@
-"""Acceptance of ScenarioRunner: `make accept SUITE=scenario_runner`, or `python tests/accept/scenario_runner.py PART ...`.
+"""Acceptance of ScenarioRunner: `make accept SUITE=scenario_runner`, or `python tests/accept/scenario_runner.py PART`.
 
 Needs SCENARIO_RUNNER_ROOT, SCENARIO_RUNNER_PACKAGES and CARLA_AGENTS as the guide says, and CARLA_ONLINE_MAPS with
 Town01, Town02 and Town04. Parts: `scenarios`, `examples`, `soak`, `cost`, `training`; the last takes hours.

@@ -82,19 +82,25 @@ def test_a_suite_is_driven_part_by_part_and_two_policies_are_compared():
 
 
 class Failing(WorldVectorEnv):
-    """The simulator fails on some episodes, always."""
+    """The simulator fails on some episodes, always, or drives others in their place."""
 
     bad: frozenset[int] = frozenset()
+    replaces = False
 
     def step(self, actions, *, active=None):
         obs, reward, over, cut, info = super().step(actions, active=active)
         hit = np.array([int(seed) in self.bad for seed in info["episode_seed"]])
         hit &= np.ones(self.num_envs, bool) if active is None else active
+        if self.replaces:
+            info["episode_seed"][hit] += 1
+            return obs, reward, over, cut, info
         info["sim_failure"][hit] = "crash"
         return obs, reward, over & ~hit, cut | hit, info
 
 
-def test_routes_that_fail_again_and_again_are_reported_and_not_scored(monkeypatch):
+@pytest.mark.parametrize("replaces", [False, True])
+def test_routes_that_fail_again_and_again_are_reported_and_not_scored(monkeypatch, replaces):
+    monkeypatch.setattr(Failing, "replaces", replaces)
     seeds = _suite().part(1).seeds()[:2]
     monkeypatch.setattr(Failing, "bad", frozenset([int(seeds[1])]))
 

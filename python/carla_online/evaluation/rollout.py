@@ -235,7 +235,7 @@ def _drive_chunk(
         for recorder, row in watched:
             recorder.add(env, row, step)
         for row in np.flatnonzero(step.ended).tolist():
-            if _failure(step, row):
+            if _failure(step, row, seeds[row]):
                 failed.append(seeds[row])
             else:
                 done[int(seeds[row])] = _table_row(seeds[row], step, row, totals, slice_names)
@@ -269,7 +269,11 @@ def _require_info(info: Mapping[str, Any]) -> None:
         )
 
 
-def _failure(step: EpisodeStep, row: int) -> str:
+def _failure(step: EpisodeStep, row: int, seed: np.uint64) -> str:
+    """Returns how the simulator failed; workers leave an episode out that has ended two of them, and drive another."""
+    driven = step.info.get("episode_seed")
+    if driven is not None and int(driven[row]) != int(seed):
+        return "another episode was driven"
     column = step.info.get("sim_failure")
     return "" if column is None or column[row] is None else str(column[row])
 

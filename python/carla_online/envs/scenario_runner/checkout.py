@@ -82,7 +82,7 @@ def make_importable(checkout: Checkout) -> None:
         MissingExtra: A requirement, or CARLA's `agents`, is missing.
     """
     os.environ[ROOT_VARIABLE] = str(checkout.root)
-    for folder in (checkout.packages, checkout.agents, checkout.root):
+    for folder in (checkout.packages, checkout.agents or _stand_in(), checkout.root):
         if folder is not None and str(folder) not in sys.path:
             sys.path.append(str(folder))
     missing = [name for name in _MODULES if _import(name) is None]
@@ -97,6 +97,12 @@ def make_importable(checkout: Checkout) -> None:
             f"ScenarioRunner needs CARLA's package `agents`, which the wheel lacks: set {AGENTS_VARIABLE} to the "
             "folder PythonAPI/carla of a CARLA 0.9.16 release. (PyPI's `agents` is something else.)"
         )
+
+
+def _stand_in() -> Path | None:
+    """Returns the folder of this package's own `agents`, for those who have no other; None in builds without it."""
+    standin = _import("carla_online.standin")
+    return None if standin is None else Path(standin.agents_folder())
 
 
 def _import(name: str) -> Any:

@@ -190,6 +190,20 @@ class ScenarioRunnerEnvConfig(Config):
             )
         return self.model_copy(update={"servers": (SERVE,) * num_envs})
 
+    def for_worker(
+        self, index: int, workers: int, *, port_base: int | None = None, log_dir: Path | None = None
+    ) -> ScenarioRunnerEnvConfig:
+        """Returns the configuration of one of several collecting processes: its share of the servers.
+
+        Args:
+            index: Number of the process.
+            workers: How many share the environments, evenly.
+            port_base: Unused: own servers take any free ports.
+            log_dir: Unused.
+        """
+        share = self.num_envs // workers
+        return self.model_copy(update={"servers": self.servers[index * share : (index + 1) * share]})
+
     def world_json(self, xodr: str) -> str:
         """Returns the configuration of the world that observes and judges on a map, as JSON.
 
