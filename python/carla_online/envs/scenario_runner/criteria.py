@@ -59,7 +59,7 @@ class CriteriaReader:
         self._criteria = list(criteria)
         kinds = [{base.__name__ for base in type(criterion).__mro__} for criterion in self._criteria]
         self._judged = frozenset(name for names in kinds for kind in names for name in _JUDGES.get(kind, ()))
-        self._by_kind = {
+        self._by_kind: dict[str, Any] = {
             kind: criterion
             for criterion, names in zip(self._criteria, kinds, strict=True)
             for kind in ("RouteCompletionTest", "OutsideRouteLanesTest")

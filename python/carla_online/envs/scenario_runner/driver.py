@@ -49,7 +49,7 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
         episode_seeds=True, reward_terms=True, traffic_lights=True, walkers=True, weather=True
     )
     """What this backend can do."""
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own declaration
 
     def __init__(
         self, config: ScenarioRunnerEnvConfig, index: int = 0, *, reward: RewardFunction | None = None

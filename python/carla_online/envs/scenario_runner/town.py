@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from carla_online import _native
@@ -113,7 +114,7 @@ class Town:
     def _serve(self) -> tuple[str, int]:
         if self._own_server is None:
             folder = self._config.find("maps")
-            server = Server(ServerConfig(map="Straight", maps=folder or None))
+            server = Server(ServerConfig(map="Straight", maps=Path(folder) if folder else None))
             server.__enter__()
             self._own_server = server
         return "127.0.0.1", self._own_server.port

@@ -77,7 +77,7 @@ def drawn_into(kind: type[Any], values: dict[str, float]) -> type[Any]:
 
     Args:
         kind: A scenario's class.
-        values: Attributes by name; whole numbers stay whole where the attribute is an `int`.
+        values: Numbers by attribute.
 
     Raises:
         AttributeError: From the build, for an attribute that the scenario doesn't have.
@@ -88,8 +88,8 @@ def drawn_into(kind: type[Any], values: dict[str, float]) -> type[Any]:
             if not hasattr(self, name):
                 known = sorted(key for key, held in vars(self).items() if isinstance(held, int | float))
                 raise AttributeError(f"{kind.__name__} has no parameter {name!r}; its numbers are {known}")
-            setattr(self, name, round(value) if isinstance(getattr(self, name), int) else value)
-        super(drawn, self)._initialize_actors(config)
+            setattr(self, name, value)
+        kind._initialize_actors(self, config)
 
     drawn = type(kind.__name__, (kind,), {"_initialize_actors": initialise, "__module__": kind.__module__})
     return drawn
@@ -114,10 +114,8 @@ def find_class(name: str, root: str) -> type[Any]:
         if f"class {name}(" not in file.read_text(encoding="utf-8"):
             continue
         module = importlib.import_module(f"srunner.scenarios.{file.stem}")
-        found = getattr(module, name, None)
-        is_own = inspect.isclass(found) and found.__module__ == module.__name__
-        if is_own and issubclass(found, BasicScenario):
-            kind: type[Any] = found
+        kind: Any = getattr(module, name, None)
+        if inspect.isclass(kind) and kind.__module__ == module.__name__ and issubclass(kind, BasicScenario):
             return kind
     raise LookupError(f"ScenarioRunner has no scenario class {name!r}")
 

@@ -82,7 +82,7 @@ class ScenarioRunnerVectorEnv(AsyncVectorEnv):
     ) -> None:
         find_checkout(config)  # said here, not from a worker's grave
         # Folders are resolved now: workers don't start where this process stands.
-        folders = {name: config.find(name) for name in ("root", "packages", "agents", "maps")}  # type: ignore[arg-type]
+        folders = {name: config.find(name) for name in ("root", "packages", "agents", "maps")}
         config = config.model_copy(update=folders)
         self.config = config
         self.decision_s = config.decision_s
