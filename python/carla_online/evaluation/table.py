@@ -190,6 +190,8 @@ class RouteTable:
         plain = {
             name: value.tolist() if isinstance(value, np.ndarray) else list(value) for name, value in columns.items()
         }
+        for name in ("efficiency", "comfort"):  # JSON knows no NaN, and None equals itself
+            plain[name] = [value if np.isfinite(value) else None for value in plain[name]]
         return {"format": _FORMAT, **plain}
 
     @classmethod

@@ -24,8 +24,9 @@ class Sights:
         self._watcher = Watcher(connection)
         self._ego = ego
         lights = connection.world.get_actors().filter("traffic.traffic_light*")
-        self._lights = [(str(light.get_opendrive_id()), light) for light in lights]
-        self._shown: list[tuple[str, str]] = []
+        self._lights = list(lights)
+        self._signal_ids = [str(light.get_opendrive_id()) for light in self._lights]
+        self._shown: list[Any] | None = None
 
     def is_there(self, snapshot: Any) -> bool:
         """Whether the ego still exists."""
@@ -41,13 +42,13 @@ class Sights:
 
     def changed_lights(self) -> list[tuple[str, str]] | None:
         """Returns what the lights show, by signal; None if it is what they showed when last asked."""
-        shown = [(signal_id, _colour(light)) for signal_id, light in self._lights]
-        if shown == self._shown:
+        states = [light.state for light in self._lights]
+        if states == self._shown:  # asked in every step, so the words are made only when something has changed
             return None
-        self._shown = shown
-        return shown
+        self._shown = states
+        return list(zip(self._signal_ids, map(_colour, states), strict=True))
 
 
-def _colour(light: Any) -> str:
-    name = str(light.state).lower()
+def _colour(state: Any) -> str:
+    name = str(state).lower()
     return name if name in ("green", "yellow", "red") else "green"  # switched off, it forbids nothing
