@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(
         not (Path(_MAPS) / "Town01.xodr").is_file(), reason=f"{MAPS_VARIABLE} names no folder with Town01.xodr"
     ),
-    pytest.mark.timeout(300),  # a worker's start imports ScenarioRunner and bakes a town
+    pytest.mark.timeout(900),  # a worker starts, imports ScenarioRunner and bakes a town; a busy machine takes minutes
 ]
 SCENARIOS = [
     {"name": "FollowLeadingVehicle_1", "parameters": {"_first_vehicle_speed": [6.0, 12.0]}, "reference_time_s": 33.0},
@@ -58,7 +58,7 @@ def test_the_baseline_follows_the_leading_vehicle_to_the_end(env):
     assert info["driving_score"] == pytest.approx(100.0)
     assert info["scenario"]["ended"] == "succeeded"
     assert info["scenario"]["left_over"] == 0
-    assert 6.0 <= first["drawn"]["_first_vehicle_speed"] <= 12.0
+    assert 6.0 <= first["drawn"]["first_vehicle_speed"] <= 12.0
     again = _drive(env, 0, scripted_baseline())
     assert again[2] == pytest.approx(rewards, abs=1e-4)
 

@@ -171,7 +171,8 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
             "vehicles": drawn.vehicles,
             "pedestrians": drawn.pedestrians,
             "background_density": drawn.background_density,
-            **drawn.parameters,
+            # A key with an underscore is a mask to Gymnasium's vector environments.
+            **{name.lstrip("_"): value for name, value in drawn.parameters.items()},
         }
 
     def _report(self, entry: Entry) -> dict[str, Any]:
