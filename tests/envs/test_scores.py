@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from carla_online._native import WorldBatch
 from carla_online.envs.contract import INFRACTION_NAMES
 from carla_online.envs.scores import penalties, timed_driving_scores
 from carla_online.errors import ConfigError
@@ -42,8 +41,7 @@ def test_what_no_leaderboard_charges_costs_nothing(version):
 
 
 def test_2_1_is_the_worlds_own_score():
-    env_info = dict.fromkeys(WorldBatch.info_names(), 0.0)
-    assert "infraction_score" in env_info  # what the extension computes under this name:
+    # The world's own unit tests have this product too.
     assert _penalty("2.1", collision_vehicle=1, off_road=1, slow=0.75) == pytest.approx(1 / 2.4, rel=1e-12)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -78,7 +77,6 @@ class Session:
         self.scenario: ScenarioConfig = config.scenarios[0]
         self.left_over = 0
         self.draws: NDArray[np.float64] = np.zeros(len(DRAW_NAMES))
-        self.tick_s = 0.0
 
     def begin(self, seed: int) -> dict[str, float]:
         """Begins the episode of a seed; returns its info row.
@@ -216,9 +214,7 @@ class Session:
         self._ego.apply_control(control)
         self._tree.act(control)
         self.mirror.plan()
-        begun_s = time.perf_counter()
         snapshot = connection.tick()
-        self.tick_s += time.perf_counter() - begun_s
         GameTime.on_carla_tick(snapshot.timestamp)
         CarlaDataProvider.on_carla_tick()
         if not self._sights.is_there(snapshot):
