@@ -18,6 +18,8 @@ def test_every_config_of_the_repository_is_shipped_in_the_package():
 
 @pytest.mark.parametrize("name", shipped_configs())
 def test_a_shipped_config_takes_200_steps(name, tmp_path):
+    if "scenario_runner" in name:
+        pytest.skip("drives in a checkout of ScenarioRunner: see tests/accept/scenario_runner.py")
     config = load_experiment(
         name, ["--replay.capacity-rows", "5000", "--selection.routes", "2", "--selection.confirm-routes", "0"]
     )

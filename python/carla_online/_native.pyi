@@ -672,6 +672,28 @@ class WorldMirror:
             MapError: The seed gives no road; nothing has changed.
         """
 
+    def enter(self, seed: int, places: Sequence[tuple[float, float, float, float]]) -> None:
+        """Begin an episode along a given route over the map of a file; `place` then says where the ego is.
+
+        Args:
+            seed: Draws weather and traits.
+            places: x, y, z (m) and heading (degrees) of places in driving order, on driving lanes. One to which no
+                short way leads is left out, unless it is the last.
+
+        Raises:
+            MapError: The places make no route, or the map isn't of kind `xodr`.
+        """
+
+    def place(self, ego: tuple[float, float, float, float, float, float, float, int]) -> None:
+        """Show the ego before the first step, where the simulator has put it."""
+
+    def show_lights(self, lights: Sequence[tuple[str, str]]) -> None:
+        """Have every light show what the simulator shows, and not what the world's clock says.
+
+        Args:
+            lights: Signal's OpenDRIVE id, and `green`, `yellow` or `red`; those not named are red.
+        """
+
     def xodr(self) -> str:
         """Return the OpenDRIVE text of the road."""
 

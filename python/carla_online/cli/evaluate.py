@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from carla_online.cli.suite import evaluate_suite
 from carla_online.config import read_yaml, validate
 from carla_online.envs.seeding import Split, seed_set
+from carla_online.errors import ConfigError
 from carla_online.evaluation import evaluate_returns, load_evaluations
 from carla_online.online.experiment import ExperimentConfig, build_baseline
 from carla_online.online.judge import judge, load_best
@@ -18,6 +20,10 @@ from carla_online.online.judge import judge, load_best
 def evaluate(arguments: list[str]) -> int:
     """Drives baseline and fine-tuned policy over the suite's routes and prints what came out."""
     options = _parser().parse_args(arguments)
+    if options.suite is not None:
+        return evaluate_suite(options)
+    if options.run is None:
+        raise ConfigError("say what to evaluate: carla-online evaluate RUN, or --suite NAME for the scripted baseline.")
     run_dir = Path(options.run)
     file = run_dir / "config.yaml"
     config = validate(ExperimentConfig, read_yaml(file), source=str(file))
@@ -45,7 +51,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Drive the baseline and the fine-tuned policy of a run over the same held-out routes, and say "
         "whether the policy is better. The rule was fixed in the run's configuration before training.",
     )
-    parser.add_argument("run", metavar="RUN", help="the run's folder")
+    parser.add_argument("run", metavar="RUN", nargs="?", help="the run's folder; with --suite it may be left out")
     parser.add_argument("--set", type=int, metavar="N", help="another set of held-out routes (default: the suite's)")
     parser.add_argument("--routes", type=int, metavar="N", help="how many routes (default: the suite's)")
+    parser.add_argument(
+        "--suite",
+        metavar="NAME",
+        help="a suite of scenarios, routes or maps: a shipped one or a YAML file. Without RUN the scripted baseline "
+        "drives it alone",
+    )
+    parser.add_argument("--against", metavar="RUN", help="with --suite: another run's policy in place of the baseline")
+    parser.add_argument(
+        "--out", metavar="DIR", help="with --suite: folder of the results (default: RUN, or runs/SUITE)"
+    )
     return parser

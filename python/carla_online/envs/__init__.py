@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     )
     from carla_online.envs.reward import Reward, RewardConfig
     from carla_online.envs.safety import SAFETY_CAUSES, SafetyConfig, SafetyEnv, SafetyLayer
+    from carla_online.envs.scenario_runner import (
+        ScenarioConfig,
+        ScenarioRunnerEnv,
+        ScenarioRunnerEnvConfig,
+        ScenarioRunnerVectorEnv,
+    )
     from carla_online.envs.seeding import Split, episode_seed, episode_seeds, seed_set
     from carla_online.envs.toy import GymnasiumEnvConfig, ToyVectorEnv
     from carla_online.envs.transitions import Step, TransitionSource, make_vector_env
@@ -53,6 +59,12 @@ __getattr__ = lazy_exports(
         "reward": ("Reward", "RewardConfig"),
         "safety": ("SAFETY_CAUSES", "SafetyConfig", "SafetyEnv", "SafetyLayer"),
         "seeding": ("Split", "episode_seed", "episode_seeds", "seed_set"),
+        "scenario_runner": (
+            "ScenarioConfig",
+            "ScenarioRunnerEnv",
+            "ScenarioRunnerEnvConfig",
+            "ScenarioRunnerVectorEnv",
+        ),
         "toy": ("GymnasiumEnvConfig", "ToyVectorEnv"),
         "transitions": ("Step", "TransitionSource", "make_vector_env"),
         "workers": ("AsyncBatch", "AsyncVectorEnv", "SupervisionConfig", "make_async_vector_env"),
@@ -109,6 +121,10 @@ __all__ = [
     "CarlaEnv",
     "CarlaEnvConfig",
     "CarlaVectorEnv",
+    "ScenarioConfig",
+    "ScenarioRunnerEnv",
+    "ScenarioRunnerEnvConfig",
+    "ScenarioRunnerVectorEnv",
     "NAMESPACE",
     "register_envs",
 ]
@@ -119,7 +135,8 @@ def register_envs() -> None:
 
     `CarlaOnline/World-v0` takes every argument of `WorldEnv` (`gymnasium.make`) and `WorldVectorEnv`
     (`gymnasium.make_vec`); the others, such as `Straight-v0` and `Town-v0`, are the map presets.
-    `CarlaOnline/Carla-v0` takes those of `CarlaEnv` and `CarlaVectorEnv`.
+    `CarlaOnline/Carla-v0` takes those of `CarlaEnv` and `CarlaVectorEnv`, `CarlaOnline/ScenarioRunner-v0` those of
+    `ScenarioRunnerEnv` and `ScenarioRunnerVectorEnv`.
     """
     from gymnasium.envs.registration import register, registry
 
@@ -136,6 +153,12 @@ def register_envs() -> None:
             id=f"{NAMESPACE}/Carla-v0",
             entry_point="carla_online.envs.carla.single:CarlaEnv",
             vector_entry_point="carla_online.envs.carla.vector:CarlaVectorEnv",
+        )
+    if f"{NAMESPACE}/ScenarioRunner-v0" not in registry:
+        register(
+            id=f"{NAMESPACE}/ScenarioRunner-v0",
+            entry_point="carla_online.envs.scenario_runner.single:ScenarioRunnerEnv",
+            vector_entry_point="carla_online.envs.scenario_runner.vector:ScenarioRunnerVectorEnv",
         )
 
 

@@ -24,14 +24,15 @@ from carla_online.envs.carla import CarlaEnvConfig, CarlaVectorEnv
 from carla_online.envs.contract import Capabilities, Snapshot, capabilities, state_layer
 from carla_online.envs.observations import ObservationArray, ObservationLayout
 from carla_online.envs.safety import SafetyConfig, SafetyLayer
+from carla_online.envs.scenario_runner import ScenarioRunnerEnvConfig, ScenarioRunnerVectorEnv
 from carla_online.envs.seeding import stream_seeds
 from carla_online.envs.toy import GymnasiumEnvConfig, ToyVectorEnv
 from carla_online.envs.world import WorldEnvConfig, WorldVectorEnv
 from carla_online.errors import CapabilityError, CheckpointError, ConfigError
 
-AnyEnvConfig = WorldEnvConfig | CarlaEnvConfig | GymnasiumEnvConfig
+AnyEnvConfig = WorldEnvConfig | CarlaEnvConfig | ScenarioRunnerEnvConfig | GymnasiumEnvConfig
 EnvConfig = Annotated[AnyEnvConfig, Field(discriminator="kind")]
-"""The `env` section of a config: `kind: world`, `kind: carla` or `kind: gymnasium`."""
+"""The `env` section of a config: `kind: world`, `carla`, `scenario_runner` or `gymnasium`."""
 
 _ENV_CONFIG: Final[TypeAdapter[AnyEnvConfig]] = TypeAdapter(EnvConfig)
 _ENV_PREFIX: Final = "env."
@@ -277,6 +278,13 @@ def make_vector_env(
             config.with_envs(num_envs or config.num_envs), autoreset_mode=autoreset_mode
         )
         return servers if config.safety.mode == "off" else _safe(servers, config.safety)
+    if isinstance(config, ScenarioRunnerEnvConfig):
+        scenarios = ScenarioRunnerVectorEnv.from_config(
+            config.with_envs(num_envs or config.num_envs), autoreset_mode=autoreset_mode
+        )
+        if config.safety.mode == "off":
+            return scenarios
+        return SafetyLayer(scenarios, config.safety, decision_s=scenarios.decision_s)
     if num_envs is not None:
         config = config.model_copy(update={"num_envs": num_envs})
     if isinstance(config, WorldEnvConfig):

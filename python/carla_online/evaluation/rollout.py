@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from carla_online.envs.contract import INFRACTION_NAMES
+from carla_online.envs.contract import INFRACTION_NAMES, REWARD_TERM_NAMES
 from carla_online.envs.transitions import make_vector_env
 from carla_online.errors import EvaluationError, SimulatorError
 from carla_online.evaluation.actor import ActingPolicy, Actor, as_actor
@@ -36,6 +35,7 @@ _NEEDED_INFO: Final = (
     "sim_time_s",
     "infractions",
 )
+_COMFORT: Final = REWARD_TERM_NAMES.index("comfort")
 _COLLISION_COLUMNS: Final = [index for index, name in enumerate(INFRACTION_NAMES) if name.startswith("collision")]
 
 
@@ -56,15 +56,35 @@ class ReturnTable:
         return float(self.episode_return.mean())
 
 
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes environments of a described kind."""
+
+    described: str | Mapping[str, Any] | Any
+    largest_batch: int
+    """Rows at most; 0 for any number."""
+
+    def __call__(self, rows: int) -> VectorEnv[Any, Any, Any]:
+        return make_vector_env(self.described, rows, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def _servers_of(described: object) -> int:
+    """Returns how many servers a description names; 0 where it needs none."""
+    if not isinstance(described, Mapping) or described.get("kind") not in ("carla", "scenario_runner"):
+        return 0
+    return len(described.get("servers", ("",)))
+
+
 def env_factory(source: SuiteConfig | str | Mapping[str, Any]) -> EnvFactory:
     """Returns a function that makes the environment of a suite, of a config or of a Gymnasium id for evaluation.
 
-    The embedded world's is stepped on all processors that this process may use, unless its config says otherwise.
+    It never asks for more rows than the description has servers. The embedded world's is stepped on all processors that
+    this process may use, unless its config says otherwise.
     """
     described = source.env if isinstance(source, SuiteConfig) else source
     if isinstance(described, Mapping) and described.get("kind") == "world":
         described = {"threads": min(len(os.sched_getaffinity(0)), _MOST_THREADS), **described}
-    return partial(make_vector_env, described, autoreset_mode=AutoresetMode.DISABLED)
+    return _Maker(described, _servers_of(described))
 
 
 def evaluate_routes(
@@ -73,6 +93,7 @@ def evaluate_routes(
     seeds: NDArray[np.uint64] | None = None,
     *,
     recorders: Sequence[TraceRecorder] = (),
+    missing: list[int] | None = None,
 ) -> RouteTable:
     """Drives every route once, deterministically, many at a time.
 
@@ -84,12 +105,14 @@ def evaluate_routes(
         source: A suite, or a function that makes a vector environment of so many rows in autoreset mode `DISABLED`.
         seeds: uint64 [R], the episodes; the suite's if not given.
         recorders: Each keeps the trace of one of the routes.
+        missing: Takes the seeds of the routes that the simulator failed on three times, which are then left out of the
+            table; without it they are an error.
 
     Returns:
         One row for each seed, in order.
 
     Raises:
-        EvaluationError: No seeds, or an environment that doesn't report driving scores.
+        EvaluationError: No seeds, no route that could be driven, or an environment that doesn't report driving scores.
         SimulatorError: A route failed three times.
         PolicyError: An action of a wrong shape, or one that isn't finite.
     """
@@ -103,13 +126,22 @@ def evaluate_routes(
     waiting = np.asarray(seeds, np.uint64)
     if waiting.size == 0:
         raise EvaluationError("no seeds were given: there is nothing to drive.")
-    for _ in range(_ATTEMPTS):
-        failed: list[np.uint64] = []
-        for chunk in _chunks(waiting):
-            failed += _drive_chunk(actor, make, chunk, recorders, done)
-        if not failed:
-            return concatenate([done[int(seed)] for seed in seeds])
-        waiting = np.array(failed, np.uint64)
+    largest = getattr(make, "largest_batch", 0) or LARGEST_BATCH
+    with _Environments(make) as environments:
+        for _ in range(_ATTEMPTS):
+            failed: list[np.uint64] = []
+            for chunk in _chunks(waiting, largest):
+                failed += _drive_chunk(actor, environments.of(len(chunk)), chunk, recorders, done)
+            waiting = np.array(failed, np.uint64)
+            if not failed:
+                break
+    if not waiting.size:
+        return concatenate([done[int(seed)] for seed in seeds])
+    if missing is not None:
+        missing += waiting.tolist()
+        if not done:
+            raise EvaluationError(f"none of the {len(seeds)} routes could be driven: the simulator failed on each.")
+        return concatenate([done[int(seed)] for seed in seeds if int(seed) in done])
     raise SimulatorError(f"the simulator failed {_ATTEMPTS} times on the routes with the seeds {waiting.tolist()}.")
 
 
@@ -153,46 +185,80 @@ def evaluate_returns(
     return ReturnTable(wanted, np.concatenate(returns), np.concatenate(lengths))
 
 
-def _chunks(seeds: NDArray[np.uint64]) -> list[NDArray[np.uint64]]:
-    """Returns the seeds in batches of about the same size, at most `LARGEST_BATCH`."""
-    return np.array_split(seeds, -(-len(seeds) // LARGEST_BATCH))
+class _Environments:
+    """Keeps an environment as long as batches of its size follow: workers and servers take seconds to start."""
+
+    def __init__(self, make: EnvFactory) -> None:
+        self._make = make
+        self._env: VectorEnv[Any, Any, Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def of(self, rows: int) -> VectorEnv[Any, Any, Any]:
+        """Returns an environment of so many rows."""
+        if self._env is None or self._env.num_envs != rows:
+            self.__exit__()
+            self._env = self._make(rows)
+        return self._env
+
+
+def _chunks(seeds: NDArray[np.uint64], largest: int = LARGEST_BATCH) -> list[NDArray[np.uint64]]:
+    """Returns the seeds in batches of about the same size, at most `largest`."""
+    return np.array_split(seeds, -(-len(seeds) // largest))
 
 
 def _drive_chunk(
     actor: Actor,
-    make: EnvFactory,
+    env: VectorEnv[Any, Any, Any],
     seeds: NDArray[np.uint64],
     recorders: Sequence[TraceRecorder],
     done: dict[int, RouteTable],
 ) -> list[np.uint64]:
     """Drives one batch, puts a row into `done` for each route that ended, and returns the seeds that failed."""
-    env = make(len(seeds))
     failed: list[np.uint64] = []
-    total = np.zeros(len(seeds))
-    interventions = np.zeros(len(seeds), np.int64)
+    totals = _Totals(len(seeds))
+    slice_names = tuple(getattr(env, "slice_names", ()) or getattr(env.unwrapped, "slice_names", ()))
     rows = {int(seed): row for row, seed in enumerate(seeds)}
     watched = [(recorder, rows[recorder.seed]) for recorder in recorders if recorder.seed in rows]
     is_begun = False
-    try:
-        for step in EpisodeBatch(env, seeds).run(actor):
-            total += step.rewards
-            if "safety_causes" in step.info:
-                interventions += step.driven & (np.asarray(step.info["safety_causes"]) != 0)
-            if not is_begun:
-                _require_info(step.info)
-                is_begun = True
-            for recorder, row in watched:
-                recorder.add(env, row, step)
-            for row in np.flatnonzero(step.ended).tolist():
-                if _failure(step, row):
-                    failed.append(seeds[row])
-                else:
-                    done[int(seeds[row])] = _table_row(
-                        seeds[row], step, row, float(total[row]), int(interventions[row])
-                    )
-    finally:
-        env.close()
+    for step in EpisodeBatch(env, seeds).run(actor):
+        totals.add(step)
+        if not is_begun:
+            _require_info(step.info)
+            is_begun = True
+        for recorder, row in watched:
+            recorder.add(env, row, step)
+        for row in np.flatnonzero(step.ended).tolist():
+            if _failure(step, row, seeds[row]):
+                failed.append(seeds[row])
+            else:
+                done[int(seeds[row])] = _table_row(seeds[row], step, row, totals, slice_names)
     return failed
+
+
+class _Totals:
+    """What is summed over the decisions of each row."""
+
+    def __init__(self, rows: int) -> None:
+        self.reward = np.zeros(rows)
+        self.interventions = np.zeros(rows, np.int64)
+        self.decisions = np.zeros(rows, np.int64)
+        self.comfortable = np.zeros(rows, np.int64)
+
+    def add(self, step: EpisodeStep) -> None:
+        """Adds a decision."""
+        self.reward += step.rewards
+        if "safety_causes" in step.info:
+            self.interventions += step.driven & (np.asarray(step.info["safety_causes"]) != 0)
+        if "reward_terms" in step.info:
+            self.decisions += step.driven
+            self.comfortable += step.driven & (np.asarray(step.info["reward_terms"])[:, _COMFORT] <= 0.0)
 
 
 def _require_info(info: Mapping[str, Any]) -> None:
@@ -203,7 +269,11 @@ def _require_info(info: Mapping[str, Any]) -> None:
         )
 
 
-def _failure(step: EpisodeStep, row: int) -> str:
+def _failure(step: EpisodeStep, row: int, seed: np.uint64) -> str:
+    """Returns how the simulator failed; workers leave an episode out that has ended two of them, and drive another."""
+    driven = step.info.get("episode_seed")
+    if driven is not None and int(driven[row]) != int(seed):
+        return "another episode was driven"
     column = step.info.get("sim_failure")
     return "" if column is None or column[row] is None else str(column[row])
 
@@ -216,11 +286,17 @@ def _end_reason(step: EpisodeStep, row: int) -> str:
     return "terminated" if step.terminated[row] else "truncated"
 
 
-def _table_row(seed: np.uint64, step: EpisodeStep, row: int, total: float, interventions: int) -> RouteTable:
+def _table_row(
+    seed: np.uint64, step: EpisodeStep, row: int, totals: _Totals, slice_names: tuple[str, ...]
+) -> RouteTable:
     values = {name: np.asarray(step.info[name][row]) for name in _NEEDED_INFO}
     time_s, distance_m = float(values["sim_time_s"]), float(values["distance_m"])
     infractions = values["infractions"].astype(np.int64)
     reason = _end_reason(step, row)
+    share = _number(step, row, "min_speed_share", 1.0)
+    has_traffic = _number(step, row, "near_traffic_speed_mps", 0.0) > 0.0
+    decisions = int(totals.decisions[row])
+    place = int(_number(step, row, "slice_index", -1.0))
     return RouteTable(
         seeds=np.array([seed], np.uint64),
         timed_driving_score=np.array([float(values["timed_driving_score"])]),
@@ -232,8 +308,18 @@ def _table_row(seed: np.uint64, step: EpisodeStep, row: int, total: float, inter
         infractions=infractions[None, :],
         time_s=np.array([time_s]),
         mean_speed_mps=np.array([distance_m / time_s if time_s > 0.0 else 0.0]),
-        episode_return=np.array([total]),
+        episode_return=np.array([float(totals.reward[row])]),
         end_reason=(reason,),
         infraction_names=INFRACTION_NAMES,
-        safety_interventions=np.array([interventions], np.int64),
+        safety_interventions=totals.interventions[row : row + 1].copy(),
+        slices=(slice_names[place] if 0 <= place < len(slice_names) else "",),
+        min_speed_share=np.array([share]),
+        outside_lanes_share=np.array([_number(step, row, "outside_lanes_share", 0.0)]),
+        efficiency=np.array([100.0 * share if has_traffic else np.nan]),
+        comfort=np.array([100.0 * float(totals.comfortable[row]) / decisions if decisions else np.nan]),
     )
+
+
+def _number(step: EpisodeStep, row: int, name: str, otherwise: float) -> float:
+    column = step.info.get(name)
+    return otherwise if column is None else float(column[row])

@@ -24,6 +24,13 @@ _FLOAT_COLUMNS: Final = (
     "mean_speed_mps",
     "episode_return",
 )
+_LATER_COLUMNS: Final = {
+    "min_speed_share": 1.0,
+    "outside_lanes_share": 0.0,
+    "efficiency": float("nan"),
+    "comfort": float("nan"),
+}
+"""Columns that older tables lack, and what they mean there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +103,26 @@ class RouteTable:
     """Names of the columns of `infractions`."""
     safety_interventions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """int64 [R]: decisions that the safety layer changed, or would have in mode `monitor`; zeros if not given."""
+    slices: tuple[str, ...] = ()
+    """The slice that each route belongs to: scenario, or map and weather; empty names if not given."""
+    min_speed_share: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """float64 [R]: own mean speed over that of the traffic near, at most 1; ones if not given."""
+    outside_lanes_share: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """float64 [R]: share of the distance outside of the route's lanes; zeros if not given."""
+    efficiency: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """float64 [R]: percent of the speed of the traffic near; NaN where there was none, or if not given."""
+    comfort: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """float64 [R]: percent of the decisions within the limits of comfort; NaN if not given."""
 
     def __post_init__(self) -> None:
         routes = len(self.seeds)
         if len(self.safety_interventions) == 0:
             object.__setattr__(self, "safety_interventions", np.zeros(routes, np.int64))
+        if not self.slices:
+            object.__setattr__(self, "slices", ("",) * routes)
+        for name, value in _LATER_COLUMNS.items():
+            if len(getattr(self, name)) == 0:
+                object.__setattr__(self, name, np.full(routes, value))
         if routes == 0:
             raise EvaluationError("a route table needs at least one route, got none.")
         for column in fields(self):
@@ -128,7 +150,7 @@ class RouteTable:
         columns: dict[str, Any] = {}
         for column in fields(self):
             value = getattr(self, column.name)
-            if column.name == "end_reason":
+            if column.name in ("end_reason", "slices"):
                 value = tuple(value[row] for row in rows)
             elif column.name != "infraction_names":
                 value = value[rows]
@@ -168,6 +190,8 @@ class RouteTable:
         plain = {
             name: value.tolist() if isinstance(value, np.ndarray) else list(value) for name, value in columns.items()
         }
+        for name in ("efficiency", "comfort"):  # JSON knows no NaN, and None equals itself
+            plain[name] = [value if np.isfinite(value) else None for value in plain[name]]
         return {"format": _FORMAT, **plain}
 
     @classmethod
@@ -193,8 +217,10 @@ class RouteTable:
                 infractions=np.array(data["infractions"], dtype=np.int64).reshape(-1, len(names)),
                 safety_interventions=np.array(data.get("safety_interventions", ()), dtype=np.int64),
                 end_reason=tuple(str(reason) for reason in data["end_reason"]),
+                slices=tuple(str(name) for name in data.get("slices", ())),
                 infraction_names=names,
                 **{name: np.array(data[name], dtype=np.float64) for name in _FLOAT_COLUMNS},
+                **{name: np.array(data.get(name, ()), dtype=np.float64) for name in _LATER_COLUMNS},
             )
         except KeyError as error:
             raise EvaluationError(f"{source}: the column {error.args[0]!r} is missing.") from None
@@ -236,7 +262,7 @@ def concatenate(tables: Sequence[RouteTable]) -> RouteTable:
         columns = [getattr(table, name) for table in tables]
         if name == "infraction_names":
             joined[name] = columns[0]
-        elif name == "end_reason":
+        elif name in ("end_reason", "slices"):
             joined[name] = tuple(reason for column in columns for reason in column)
         else:
             joined[name] = np.concatenate(columns)

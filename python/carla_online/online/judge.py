@@ -44,7 +44,7 @@ def load_best(run_dir: Path, *, baseline: Baseline | None) -> ActorPolicy:
 
 
 def judge(config: ExperimentConfig, run_dir: Path, *, suite: SuiteConfig | None = None) -> Evaluation:
-    """Evaluates baseline, `delta_scale = 0`, the baseline with tuned knobs, and the fine-tuned policy.
+    """Evaluates baseline, `delta_scale = 0`, the baseline with tuned knobs (in the embedded world), and the fine-tuned.
 
     Writes `evaluation/*.json` and `trace.json` into the run's folder.
 
@@ -75,7 +75,7 @@ def judge(config: ExperimentConfig, run_dir: Path, *, suite: SuiteConfig | None 
     after = evaluate(policy, suite=suite, against=before, name=name, label="fine-tuned", recorders=[recorder])
     after.save(run_dir)
     recorder.save(run_dir / "trace.json")
-    if config.policy.baseline.kind == "scripted":
+    if config.policy.baseline.kind == "scripted" and not _drives_on_servers(suite):
         tuned, knobs = tuned_baseline(config.policy.baseline, suite, cache=run_dir / "tuned_baseline.json")
         label = f"baseline, tuned ({knobs.speed_factor:g} x limit, headway {knobs.headway_s:g} s)"
         name = f"tuned-baseline-{suite.set_number}"
@@ -114,6 +114,11 @@ def tuned_baseline(
         ]
         write_json(cache, {"key": key, "best": knobs.model_dump(), "grid": grid})
     return scripted_baseline(knobs), knobs
+
+
+def _drives_on_servers(suite: SuiteConfig) -> bool:
+    """Whether episodes take seconds: the grid's thousand would take longer than the training that they are to judge."""
+    return isinstance(suite.env, dict) and suite.env.get("kind") in ("carla", "scenario_runner")
 
 
 def _grid(settings: ScriptedBaselineConfig) -> Iterator[ScriptedBaselineConfig]:

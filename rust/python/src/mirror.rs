@@ -34,6 +34,15 @@ const fn colour(state: world::LightState) -> &'static str {
     }
 }
 
+fn state(name: &str) -> PyResult<world::LightState> {
+    match name {
+        "green" => Ok(world::LightState::Green),
+        "yellow" => Ok(world::LightState::Yellow),
+        "red" => Ok(world::LightState::Red),
+        _ => Err(unknown("light", name, "'green', 'yellow' or 'red'")),
+    }
+}
+
 fn ego_sighting(ego: EgoTuple) -> EgoSighting {
     let (x, y, z, yaw_deg, vx, vy, yaw_rate_degps, gear) = ego;
     EgoSighting {
@@ -143,6 +152,39 @@ impl WorldMirror {
             ))
         })
         .map_err(to_exception)
+    }
+
+    fn enter(&self, py: Python<'_>, seed: u64, places: Vec<(f32, f32, f32, f32)>) -> PyResult<()> {
+        py.detach(|| {
+            let places: Vec<[f32; 4]> = places
+                .into_iter()
+                .map(|(x, y, z, yaw_deg)| [x, y, z, world::wrap_angle(yaw_deg.to_radians())])
+                .collect();
+            let mirror = Mirror::enter(Arc::clone(&self.setup), seed, &places)?;
+            *self.lock() = Some(mirror);
+            Ok(())
+        })
+        .map_err(to_exception)
+    }
+
+    fn place(&self, py: Python<'_>, ego: EgoTuple) -> PyResult<()> {
+        let ego = ego_sighting(ego);
+        self.with(py, |mirror| {
+            mirror.place(&ego);
+            Ok(())
+        })
+    }
+
+    fn show_lights(&self, py: Python<'_>, lights: Vec<(String, String)>) -> PyResult<()> {
+        let lights: PyResult<Vec<_>> = lights
+            .into_iter()
+            .map(|(id, name)| Ok((id, state(&name)?)))
+            .collect();
+        let lights = lights?;
+        self.with(py, |mirror| {
+            mirror.show_lights(&lights);
+            Ok(())
+        })
     }
 
     fn xodr(&self, py: Python<'_>) -> PyResult<String> {

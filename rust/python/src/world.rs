@@ -46,7 +46,7 @@ pub fn to_exception(error: Error) -> PyErr {
         }
         Error::Snapshot(_) => Fault::new(ErrorClass::Checkpoint, message).into(),
         Error::Thread => Fault::new(ErrorClass::Simulator, message).into(),
-        Error::RasterSize { .. } | Error::MapText { .. } => {
+        Error::RasterSize { .. } | Error::MapText { .. } | Error::Course { .. } => {
             Fault::new(ErrorClass::Map, message).into()
         }
         Error::EnvIndex { .. } => PyIndexError::new_err(message),

@@ -59,8 +59,13 @@ impl Course {
     /// [`Error::Route`] if no route was found at all.
     pub fn on_network(ground: &Arc<Network>, map: &MapConfig, seed: u64) -> Result<Self, Error> {
         let route = network::draw_route(ground, map, seed)?;
+        Ok(Self::along(ground, map, route, seed))
+    }
+
+    /// The course of an episode on a network along a given route, which has a piece at least.
+    pub fn along(ground: &Arc<Network>, map: &MapConfig, route: Route, seed: u64) -> Self {
         let first = route.segments()[0];
-        Ok(Self {
+        Self {
             map: Arc::clone(&ground.map),
             lanes: Vec::new(),
             reference: first.lane,
@@ -69,7 +74,7 @@ impl Course {
             route,
             network: Some((Arc::clone(ground), seed)),
             raster: Arc::clone(&ground.raster),
-        })
+        }
     }
 
     /// Whether an episode of this seed on this map has this course.
@@ -175,6 +180,11 @@ impl CourseBook {
             book.variants.resize_with(count, OnceLock::new);
         }
         Ok(book)
+    }
+
+    /// The network that a file's map is; `None` for other kinds of maps.
+    pub fn file(&self) -> Option<&Arc<Network>> {
+        self.networks.first().and_then(OnceLock::get)
     }
 
     /// The course of an episode.

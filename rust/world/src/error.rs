@@ -47,6 +47,16 @@ pub enum Error {
         /// Places at which a route may start or end.
         places: usize,
     },
+    /// Places that were given make no route.
+    #[error("place {place} of the route, at x {:.1} and y {:.1}, {reason}; give places on driving lanes, in their order and with their lanes' heading", .at[0], .at[1])]
+    Course {
+        /// Its number.
+        place: usize,
+        /// Where it is, metres.
+        at: [f32; 2],
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The road layer gave another number of driving lanes than was asked for.
     #[error("the road of seed {seed} has {seen} driving lanes abreast, expected {expected}")]
     Lanes {

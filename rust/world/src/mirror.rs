@@ -15,14 +15,15 @@ use std::sync::Arc;
 
 use carla_online_roads::{LanePoint, Light};
 
-use crate::dynamics::{CarState, HALF_EXTENTS_M};
+use crate::course::Course;
+use crate::dynamics::{CarState, GEARS, HALF_EXTENTS_M};
 use crate::error::Error;
 use crate::events;
 use crate::geometry::{OrientedBox, wrap_angle};
 use crate::info::INFO;
-use crate::network::Way;
 use crate::network::users::User;
 use crate::network::walkers::{WALKER_HALF_M, Walker};
+use crate::network::{Way, route_through};
 use crate::observe::{ActorKind, ActorPose, EgoPose, LightState, Observation};
 use crate::raster::BirdseyeKind;
 use crate::report::ego_pose;
@@ -127,9 +128,12 @@ impl Mirror {
     /// # Errors
     /// As [`World::reset`].
     pub fn reset(setup: Arc<Setup>, seed: u64) -> Result<Self, Error> {
-        let world = World::reset(setup, seed)?;
+        World::reset(setup, seed).map(Self::around)
+    }
+
+    fn around(world: World) -> Self {
         let ego = ego_pose(&world.state.ego);
-        Ok(Self {
+        Self {
             world,
             decision: None,
             ego,
@@ -138,7 +142,24 @@ impl Mirror {
             others: Vec::new(),
             hints: BTreeMap::new(),
             touching: Vec::new(),
-        })
+        }
+    }
+
+    /// Starts an episode of a seed along a given route over the map of a file; see [`route_through`] for the places.
+    ///
+    /// # Errors
+    /// [`Error::Course`] for places that make no route, and where the map isn't a file's.
+    pub fn enter(setup: Arc<Setup>, seed: u64, places: &[[f32; 4]]) -> Result<Self, Error> {
+        let refused = Error::Course {
+            place: 0,
+            at: [0.0; 2],
+            reason: "belongs to a map of kind xodr",
+        };
+        let network = Arc::clone(setup.courses.file().ok_or(refused)?);
+        let route = route_through(&network.map, places)?;
+        let course = Arc::new(Course::along(&network, &setup.config.map, route, seed));
+        let world = World::on_course(setup, course, seed);
+        Ok(Self::around(world))
     }
 
     /// The world that judges. Its ego is the one that was seen last.
@@ -207,6 +228,30 @@ impl Mirror {
             }
         }
         shown
+    }
+
+    /// Has each light show what the simulator shows, by the number of its signal; lights that aren't named are red.
+    pub fn show_lights(&mut self, lights: &[(String, LightState)]) {
+        let shown: BTreeMap<&str, LightState> = lights
+            .iter()
+            .map(|(id, state)| (id.as_str(), *state))
+            .collect();
+        let signals = self.world.course().map.signals().iter();
+        let states =
+            signals.map(|signal| shown.get(&*signal.id).copied().unwrap_or(LightState::Red));
+        let states: Arc<[LightState]> = states.collect();
+        self.world.show_lights(Some(states));
+    }
+
+    /// Shows the ego before the first step: where the simulator has put it.
+    pub fn place(&mut self, ego: &EgoSighting) {
+        let yaw_rad = wrap_angle(ego.yaw_rad);
+        let (sin, cos) = libm::sincosf(yaw_rad);
+        let speed_mps = (ego.velocity_mps.0 * cos + ego.velocity_mps.1 * sin).max(0.0);
+        self.world.state.ego.car = CarState::moving(ego.x, ego.y, yaw_rad, speed_mps);
+        self.world.state.ego.z = ego.z;
+        self.world.find_ego();
+        self.ego = self.seen_as(ego);
     }
 
     /// Shows others before the first step.
@@ -358,7 +403,8 @@ impl Mirror {
             acceleration_mps2: (speed_mps - before.speed_mps) / step_s,
             throttle: modelled.throttle,
             brake: modelled.brake,
-            gear: ego.gear.clamp(0, i32::from(u8::MAX)) as u8,
+            // The model knows neither neutral nor reverse: it takes a car at rest for one in first gear.
+            gear: ego.gear.clamp(1, i32::from(GEARS)) as u8,
             shift_left_s: 0.0,
         };
         self.world.state.ego.z = ego.z;

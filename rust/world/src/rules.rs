@@ -92,9 +92,8 @@ fn lines(
         tally.rules.light_left_m -= driven_m;
     }
     if tally.rules.light_group != NOWHERE && tally.rules.light_left_m <= 0.0 {
-        let (phase, colour) = clock.phase(tally.rules.light_group);
-        let is_red = phase != tally.rules.light_phase || colour == LightState::Red;
-        if is_red {
+        let phase = tally.rules.light_phase as u16;
+        if clock.colour(tally.rules.light_group, phase) == LightState::Red {
             tally.counts[infraction::RED_LIGHT] += 1;
             gathered.red_lights += 1;
         }

@@ -11,7 +11,7 @@ use crate::geometry::wrap_angle;
 use crate::lights::Clock;
 use crate::network::users::{User, Users};
 use crate::network::{Network, drive};
-use crate::observe::Signals;
+use crate::observe::{LightState, Signals};
 use crate::place::{Whereabouts, place};
 use crate::reward::{Gathered, RewardTerms};
 use crate::rng::mix;
@@ -111,6 +111,8 @@ pub struct World {
     course: Arc<Course>,
     conditions: Conditions,
     model: Model,
+    /// What a simulator has the lights show, by signal; `None` where the clock decides.
+    shown_lights: Option<Arc<[LightState]>>,
     pub(crate) state: State,
 }
 
@@ -121,6 +123,11 @@ impl World {
     /// [`Error::Map`] or [`Error::Lanes`] if no road comes out of the seed.
     pub fn reset(setup: Arc<Setup>, seed: u64) -> Result<Self, Error> {
         let course = setup.courses.course(&setup.config, seed)?;
+        Ok(Self::on_course(setup, course, seed))
+    }
+
+    /// Starts the episode of a seed on a given course.
+    pub(crate) fn on_course(setup: Arc<Setup>, course: Arc<Course>, seed: u64) -> Self {
         let conditions = Conditions::draw(&setup.config, seed);
         let start = start::draw(&setup.config, &conditions, &course, &setup.tuning, seed);
         let (lane, s_m) = start.place;
@@ -158,7 +165,7 @@ impl World {
             tally,
             ending: Ending::default(),
         };
-        Ok(Self::from_parts(setup, course, state))
+        Self::from_parts(setup, course, state)
     }
 
     /// A world around a state that was checked against the course.
@@ -170,6 +177,7 @@ impl World {
             course,
             conditions,
             model,
+            shown_lights: None,
             state,
         }
     }
@@ -187,6 +195,7 @@ impl World {
             conditions,
             model,
             state,
+            shown_lights,
         } = self;
         if !Arc::ptr_eq(setup, &other.setup) {
             *setup = Arc::clone(&other.setup);
@@ -196,6 +205,7 @@ impl World {
         }
         (*conditions, *model) = (other.conditions, other.model);
         state.copy_from(&other.state);
+        shown_lights.clone_from(&other.shown_lights);
     }
 
     /// Lets everything that is still to be drawn come out differently from here on: by number, so that branches of
@@ -313,6 +323,23 @@ impl World {
     pub fn clock(&self) -> Clock<'_> {
         let times_s = self.setup.config.map.lights_s;
         Clock::new(&self.course.map, times_s, self.state.seed, self.time_s())
+            .showing(self.shown_lights.as_deref())
+    }
+
+    /// Has the lights show what somebody else says, by signal; `None` gives them back to the clock.
+    pub(crate) fn show_lights(&mut self, shown: Option<Arc<[LightState]>>) {
+        self.shown_lights = shown;
+    }
+
+    /// Finds the ego on the road without counting a step.
+    pub(crate) fn find_ego(&mut self) {
+        let course = Arc::clone(&self.course);
+        locate_ego(&mut self.state, &course);
+        let (ego, changes) = (&self.state.ego, &mut self.state.tally);
+        let width_m = course.map.sample(ego.lane, ego.s_m).width_m;
+        let rank = events::rank(&course, ego.lane);
+        changes.corners = events::corner_ranks(rank, ego.lateral_m, ego.heading_error_rad, width_m);
+        changes.lane_changes = 0;
     }
 
     /// The light and the stop sign ahead of the ego. A sign that it has stopped at is no longer told.
@@ -412,7 +439,9 @@ impl World {
         }
         let course = Arc::clone(&self.course);
         let times_s = self.setup.config.map.lights_s;
-        let clock = Clock::new(&course.map, times_s, self.state.seed, self.time_s());
+        let shown = self.shown_lights.clone();
+        let clock = Clock::new(&course.map, times_s, self.state.seed, self.time_s())
+            .showing(shown.as_deref());
         rules::judge(&mut self.state, &course, &clock, moved, gathered);
     }
 
@@ -432,7 +461,8 @@ impl World {
             self.setup.config.map.lights_s,
             self.state.seed,
             self.time_s(),
-        );
+        )
+        .showing(self.shown_lights.as_deref());
         let now_s = self.time_s() as f32;
         let ego = start::ego_user(&self.course, &self.state.ego);
         let State {

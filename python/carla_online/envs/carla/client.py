@@ -125,6 +125,21 @@ class Connection:
             self._synchronise()
         self.road = xodr
 
+    def load_town(self, name: str) -> None:
+        """Loads one of the server's own maps, by name.
+
+        Actors of the old map are gone afterwards. As in `load_road`, synchronous mode is left for the time.
+
+        Raises:
+            SimulatorError: The server has no such map, or failed.
+        """
+        with self.guard(f"loading the map {name}"):
+            self.road = None
+            self._desynchronise()
+            self.client.set_timeout(self._deadlines.load_s)
+            self.world = self.client.load_world(name)
+            self._synchronise()
+
     def tick(self) -> Any:
         """Makes one step and returns the snapshot of exactly that frame.
 

@@ -25,7 +25,7 @@ pub mod users;
 pub mod walkers;
 mod way;
 pub use pace::Pace;
-pub use trip::draw_route;
+pub use trip::{draw_route, route_through};
 pub use walkers::Walker;
 pub use way::{AHEAD, NOWHERE, Way};
 

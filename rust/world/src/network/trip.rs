@@ -73,6 +73,63 @@ fn beside(map: &RoadMap, place: &SpawnPoint, share: f64, stream: &mut Stream) ->
     }
 }
 
+/// The route that passes given places in their order: x, y, z and heading (radians) of each.
+///
+/// A place to which no way leads from the one before it, or only one more than twice as far as it is away, is left out,
+/// unless it is the last.
+///
+/// # Errors
+/// [`Error::Course`] if a place isn't on a driving lane, or no way leads to the last.
+pub fn route_through(map: &RoadMap, places: &[[f32; 4]]) -> Result<Route, Error> {
+    let mut pieces = Vec::new();
+    let mut from: Option<((LaneIndex, f32), [f32; 4])> = None;
+    for (number, place) in places.iter().enumerate() {
+        let refused = |reason| Error::Course {
+            place: number,
+            at: [place[0], place[1]],
+            reason,
+        };
+        let [x, y, z, yaw_rad] = *place;
+        let at = map
+            .locate(x, y, z, Some(yaw_rad))
+            .ok_or(refused("isn't on a driving lane"))?;
+        let to = (at.lane, at.s_m);
+        let Some((start, [from_x, from_y, ..])) = from else {
+            from = Some((to, *place));
+            continue;
+        };
+        let is_last = number + 1 == places.len();
+        let away_m = libm::hypotf(x - from_x, y - from_y);
+        let planned = map.plan_route(start, to);
+        let Some(planned) =
+            planned.filter(|planned| is_last || planned.length_m <= 2.0 * away_m + SHORTEST_M)
+        else {
+            if is_last {
+                return Err(refused("can't be reached from the place before it"));
+            }
+            continue;
+        };
+        pieces.extend_from_slice(Route::from_plan(&planned).segments());
+        from = Some((to, *place));
+    }
+    let pieces: Vec<_> = pieces
+        .iter()
+        .map(|piece| (piece.lane, piece.from_s_m, piece.to_s_m, piece.option))
+        .collect();
+    let route = Route::from_pieces(&pieces);
+    if route.length_m() < SHORTEST_M {
+        let at = places
+            .first()
+            .map_or([0.0; 2], |place| [place[0], place[1]]);
+        return Err(Error::Course {
+            place: 0,
+            at,
+            reason: "begins a route shorter than 10 m",
+        });
+    }
+    Ok(route)
+}
+
 /// The place that is reached by random turns over about a distance: one of the network's, so that a route
 /// never ends in a junction.
 fn wander<'a>(

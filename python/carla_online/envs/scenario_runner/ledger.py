@@ -1,0 +1,151 @@
+"""Puts the world's own judgement and the criteria's together: infractions, reward terms, completion, scores, ends.
+
+The world judges every simulation step, with the functions that judge every other backend too. Where a scenario has a
+criterion for an infraction, the criterion's count takes the place of the world's, so that nothing is charged twice and
+scores are ScenarioRunner's. Collisions are the exception: the collision sensor is known to miss people on foot and some
+models, so the higher of the two counts, for the world compares the boxes too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carla_online.envs.contract import INFRACTION_NAMES, REWARD_TERM_NAMES
+from carla_online.envs.scenario_runner.criteria import Findings
+from carla_online.envs.scores import penalties, timed_driving_scores
+
+_COLLISIONS: Final = ("collision_vehicle", "collision_static", "collision_walker")
+_COUNTED_TERMS: Final = {"red_light": ("red_light",), "stop_sign": ("stop_sign",), "collision": _COLLISIONS}
+_PLACE: Final = {name: place for place, name in enumerate(INFRACTION_NAMES)}
+_TERM: Final = {name: place for place, name in enumerate(REWARD_TERM_NAMES)}
+
+
+class TreeState(StrEnum):
+    """How a scenario stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    """Its story, or its route, has come to its end."""
+    FAILED = "failed"
+    """A criterion ended it."""
+    TIMED_OUT = "timed_out"
+    """Its time was over."""
+    EGO_GONE = "ego_gone"
+    """Something in the scenario has destroyed the ego."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the world's own judgement says after a decision."""
+
+    infractions: NDArray[np.int32]
+    """int32 [J], counts so far."""
+    reward_terms: NDArray[np.float32]
+    """float32 [K], of this decision."""
+    terminated: bool
+    truncated: bool
+    info: dict[str, float]
+    """The info row, by the contract's names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A decision, put together."""
+
+    infractions: NDArray[np.int32]
+    """int32 [J], counts so far."""
+    reward_terms: NDArray[np.float32]
+    """float32 [K], of this decision."""
+    terminated: bool
+    truncated: bool
+    info: dict[str, float]
+    """The info row, by the contract's names."""
+
+
+class Ledger:
+    """One episode's account.
+
+    Args:
+        reference_time_s: The scenario's reference time; the way's own if None.
+    """
+
+    def __init__(self, reference_time_s: float | None = None) -> None:
+        self._reference_time_s = reference_time_s
+        self._counts = np.zeros(len(INFRACTION_NAMES), np.int32)
+        self._completion = 0.0
+
+    def enter(self, judged: Judged, findings: Findings, state: TreeState) -> Entry:
+        """Adds a decision.
+
+        Args:
+            judged: The world's judgement.
+            findings: What the criteria have found.
+            state: How the scenario stands.
+        """
+        is_finished = state is TreeState.SUCCEEDED or bool(judged.info["finished"])
+        timed_out = state is TreeState.TIMED_OUT or bool(judged.info["timed_out"])
+        counts = self._merge(judged.infractions, findings)
+        if state is TreeState.TIMED_OUT:
+            counts[_PLACE["timed_out"]] = max(1, counts[_PLACE["timed_out"]])
+        begun = np.maximum(counts - self._counts, 0)
+        completion = 1.0 if is_finished else self._completed(judged, findings)
+        terms = judged.reward_terms.copy()
+        for term, names in _COUNTED_TERMS.items():
+            terms[_TERM[term]] = sum(int(begun[_PLACE[name]]) for name in names)
+        terms[_TERM["blocked"]] = float(begun[_PLACE["blocked"]] > 0)
+        terms[_TERM["route_finished"]] = float(is_finished)
+        terms[_TERM["completion"]] = 100.0 * (completion - self._completion)
+        self._counts, self._completion = counts, completion
+        terminated = judged.terminated or state in (TreeState.SUCCEEDED, TreeState.FAILED)
+        truncated = not terminated and (judged.truncated or state in (TreeState.TIMED_OUT, TreeState.EGO_GONE))
+        info = self._scored(judged.info, findings, counts, completion)
+        info |= {
+            "finished": float(is_finished),
+            "timed_out": float(timed_out and not is_finished),
+            "collision": float(counts[[_PLACE[name] for name in _COLLISIONS]].sum() > 0),
+            "blocked": float(counts[_PLACE["blocked"]] > 0),
+            "deviated": float(counts[_PLACE["route_deviation"]] > 0),
+            "infraction": float(bool(judged.info["infraction"]) or state is TreeState.FAILED),
+        }
+        return Entry(counts, terms, terminated, truncated, info)
+
+    def _merge(self, world: NDArray[np.int32], findings: Findings) -> NDArray[np.int32]:
+        counts = world.astype(np.int32).copy()
+        for name, place in _PLACE.items():
+            found = findings.counts.get(name, 0)
+            is_replaced = name in findings.judged and name not in _COLLISIONS
+            counts[place] = found if is_replaced else max(int(counts[place]), found)
+        # A criterion's event may come a tick after the world's: what was once counted stays.
+        return np.maximum(counts, self._counts)
+
+    def _completed(self, judged: Judged, findings: Findings) -> float:
+        share = findings.route_completion
+        completion = float(judged.info["route_completion"]) if share is None else share
+        return max(self._completion, min(completion, 1.0))
+
+    def _scored(
+        self, info: dict[str, float], findings: Findings, counts: NDArray[np.int32], completion: float
+    ) -> dict[str, float]:
+        outside = findings.outside_lanes_share
+        outside_share = float(info["outside_lanes_share"]) if outside is None else outside
+        reference_s = self._reference_time_s or float(info["reference_time_s"])
+        slow = np.array([float(info["min_speed_share"])])
+        penalty = penalties("2.1", counts[None, :], slow, np.array([outside_share]))
+        score = 100.0 * completion * penalty
+        timed = timed_driving_scores(
+            score, np.array([completion]), np.array([reference_s]), np.array([float(info["sim_time_s"])])
+        )
+        told: dict[str, Any] = dict(info)
+        return told | {
+            "route_completion": completion,
+            "infraction_score": float(penalty[0]),
+            "driving_score": float(score[0]),
+            "timed_driving_score": float(timed[0]),
+            "reference_time_s": reference_s,
+            "outside_lanes_share": outside_share,
+        }

@@ -1,0 +1,58 @@
+"""Each leaderboard's arithmetic, against products and sums written out by hand."""
+
+import numpy as np
+import pytest
+
+from carla_online.envs.contract import INFRACTION_NAMES
+from carla_online.envs.scores import penalties, timed_driving_scores
+from carla_online.errors import ConfigError
+
+
+def _counts(**named):
+    row = np.zeros((1, len(INFRACTION_NAMES)), np.int32)
+    for name, count in named.items():
+        row[0, INFRACTION_NAMES.index(name)] = count
+    return row
+
+
+def _penalty(version, *, slow=1.0, outside=0.0, **named):
+    return penalties(version, _counts(**named), np.array([slow]), np.array([outside]))[0]
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("1.0", 0.5 * 0.6**2 * 0.7), ("2.0", 0.5 * 0.6**2 * 0.7 * 0.7), ("2.1", 1 / (1 + 1.0 + 2 * 0.7 + 0.4 + 0.4))],
+)
+def test_infractions_cost_what_the_leaderboard_says(version, expected):
+    found = _penalty(version, collision_walker=1, collision_vehicle=2, red_light=1, timed_out=1)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("1.0", 0.8 * 0.75), ("2.0", 0.8 * 0.75 * 0.88), ("2.1", 0.75 / (1 + 0.25 + 0.4 * 0.4))]
+)
+def test_the_shares_of_slow_and_outside_driving_cost_in_proportion(version, expected):
+    assert _penalty(version, stop_sign=1, slow=0.6, outside=0.25) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0", "2.1"])
+def test_what_no_leaderboard_charges_costs_nothing(version):
+    assert _penalty(version, lane_invasion=9, wrong_way=2, speeding=4, route_deviation=1) == 1.0
+
+
+def test_2_1_is_the_worlds_own_score():
+    # The world's own unit tests have this product too.
+    assert _penalty("2.1", collision_vehicle=1, off_road=1, slow=0.75) == pytest.approx(1 / 2.4, rel=1e-12)
+
+
+def test_an_unknown_leaderboard_is_refused():
+    with pytest.raises(ConfigError, match=r"'3\.0' is unknown; use '1\.0'"):
+        _penalty("3.0")
+
+
+def test_the_time_factor_never_raises_a_score():
+    half = np.array([0.5, 1.0, 1.0])
+    timed = timed_driving_scores(
+        np.array([50.0, 100.0, 100.0]), half, np.array([40.0, 40.0, 40.0]), np.array([40.0, 80.0, 0.0])
+    )
+    np.testing.assert_allclose(timed, [25.0, 50.0, 100.0])
