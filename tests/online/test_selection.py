@@ -33,7 +33,8 @@ def test_only_selection_routes_are_driven_and_a_candidate_drives_the_further_one
     monkeypatch.setattr(selection, "evaluate_routes", record)
     selector, _ = make_selector(tmp_path)
     selector.evaluate(100, transitions=25)
-    assert [len(seeds) for seeds in driven] == [5, 3, 3, 2]
+    # Two scales and the baseline once, then the better scale and the baseline on the further ones.
+    assert [len(seeds) for seeds in driven] == [3, 3, 3, 2, 2]
     assert all(split_of(seed) is Split.SELECTION for seeds in driven for seed in seeds)
     assert not set(np.concatenate(driven).tolist()) & set(SUITE.seeds().tolist())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from carla_online.config import Config
@@ -89,7 +90,8 @@ class RouteSelector:
         }
         self._suite = suite.for_selection(routes=config.routes + config.confirm_routes).model_copy(update=margins)
         self._first, self._further = np.split(self._suite.seeds(), [config.routes])
-        self._baseline = None if baseline is None else evaluate_routes(baseline, self._suite)
+        self._baseline = baseline
+        self._driven: RouteTable | None = None  # by the baseline; only when it is first compared with
         self._best_rank = _read_rank(run_dir / _RECORD)
 
     def evaluate(self, env_steps: int, *, transitions: int) -> Mapping[str, float]:
@@ -113,7 +115,8 @@ class RouteSelector:
             "eval/best_timed_driving_score": self._best_rank[1],
         }
         if self._baseline is not None:
-            metrics["eval/baseline_timed_driving_score"] = self._baseline.summary().timed_driving_score
+            baseline = self._drive_baseline(self._baseline, self._first).summary()
+            metrics["eval/baseline_timed_driving_score"] = baseline.timed_driving_score
         return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
     def _try(self, scale: float) -> _Version:
@@ -131,7 +134,17 @@ class RouteSelector:
         score = table.summary().timed_driving_score
         if self._baseline is None:
             return 0.0, score
-        return float(better(table, self._baseline.select(table.seeds), self._suite).is_better), score
+        baseline = self._drive_baseline(self._baseline, table.seeds)
+        return float(better(table, baseline, self._suite).is_better), score
+
+    def _drive_baseline(self, baseline: Baseline, seeds: NDArray[np.uint64]) -> RouteTable:
+        """What the baseline does on some selection routes, each driven once."""
+        missing = seeds if self._driven is None else np.setdiff1d(seeds, self._driven.seeds)
+        if len(missing):
+            table = evaluate_routes(baseline, self._suite, missing)
+            self._driven = table if self._driven is None else concatenate([self._driven, table])
+        assert self._driven is not None
+        return self._driven.select(seeds)
 
     def _keep(self, version: _Version, *, env_steps: int, transitions: int) -> None:
         self._best_rank = version.rank
