@@ -14,8 +14,8 @@ from carla_online.errors import ConfigError, SimulatorCrashed
 
 # Signals and lines of the journal are looked at this often.
 _SLICE_S = 0.1
-# Vehicles, and people, that the world drives at most.
-MOST_RESIDENTS = 64
+# Of either: the rules of the road look at 64 vehicles, and those of clients need room among them.
+MOST_RESIDENTS = 48
 
 
 def _alias(word: str) -> tuple[str, str]:
@@ -39,10 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--alias", metavar="NAME=MAP", action="append", default=[], help="serve MAP under NAME as well")
     parser.add_argument(
-        "--traffic", metavar="N", type=int, default=0, help="vehicles that the server itself drives, 64 at most"
+        "--traffic", metavar="N", type=int, default=0, help="vehicles that the server itself drives, 48 at most"
     )
     parser.add_argument(
-        "--walkers", metavar="N", type=int, default=0, help="people that it walks at the map's crosswalks, 64 at most"
+        "--walkers", metavar="N", type=int, default=0, help="people that it walks at the map's crosswalks, 48 at most"
     )
     parser.add_argument("--seed", type=int, default=0, help="where these start and go (default: 0)")
     parser.add_argument("--parent", metavar="PID", type=int, default=None, help="stop when this parent process ends")
