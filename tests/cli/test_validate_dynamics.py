@@ -43,9 +43,10 @@ def test_our_own_drive_is_followed_far_better_than_by_others(tmp_path, capsys):
     count, found = compare_models(drive, 1.0)
     assert count == 9 and len(drive.time_s) == 200
     own = found["powertrain (ours)"]
-    # What is left: poses are written as f32, and the yaw rate is taken from two of them.
-    assert own.speed_mps < 0.05 and own.heading_deg < 0.3
-    assert all(own.speed_mps < other.speed_mps for name, other in found.items() if "powertrain" not in name)
+    # What is left: a log doesn't tell how far the throttle had come at a window's start, and the yaw rate is taken from
+    # two poses, which are written as f32.
+    assert own.heading_deg < 0.3
+    assert all(4.0 * own.speed_mps < other.speed_mps for name, other in found.items() if "powertrain" not in name)
     assert main(["validate-dynamics", str(path)]) == 0
     assert "powertrain (ours)" in capsys.readouterr().out
     assert main(["validate-dynamics", str(path), "--actor", "3"]) == 2

@@ -87,7 +87,8 @@ def pack(value: object) -> bytes:
     if isinstance(value, float):
         return b"\xcb" + struct.pack(">d", value)
     if isinstance(value, str):
-        return b"\xda" + struct.pack(">H", len(value)) + value.encode()
+        text = value.encode()
+        return b"\xda" + struct.pack(">H", len(text)) + text
     if isinstance(value, bytes):
         return b"\xc5" + struct.pack(">H", len(value)) + value
     assert isinstance(value, list)

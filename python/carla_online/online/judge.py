@@ -75,7 +75,9 @@ def judge(config: ExperimentConfig, run_dir: Path, *, suite: SuiteConfig | None 
     after = evaluate(policy, suite=suite, against=before, name=name, label="fine-tuned", recorders=[recorder])
     after.save(run_dir)
     recorder.save(run_dir / "trace.json")
-    if config.policy.baseline.kind == "scripted" and not _drives_on_servers(suite):
+    # Too few routes for a verdict are too few to tune on.
+    is_judged = suite.routes >= suite.fewest_routes
+    if config.policy.baseline.kind == "scripted" and is_judged and not _drives_on_servers(suite):
         tuned, knobs = tuned_baseline(config.policy.baseline, suite, cache=run_dir / "tuned_baseline.json")
         label = f"baseline, tuned ({knobs.speed_factor:g} x limit, headway {knobs.headway_s:g} s)"
         name = f"tuned-baseline-{suite.set_number}"

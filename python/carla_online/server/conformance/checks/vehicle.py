@@ -149,7 +149,7 @@ def _failure(site: Site) -> None:
     site.holds("nothing has failed", str(state) in ("NONE", "None_"), state)
 
 
-@CHECKS("get_vehicle_bone_world_transforms", "get_actor_bone_world_transforms")
+@CHECKS("get_vehicle_bone_world_transforms", "get_vehicle_bone_world_transforms")
 def _bones(site: Site) -> None:
     site.seen("it has no bones", len(site.car().get_vehicle_bone_world_transforms()) > 0)
 
