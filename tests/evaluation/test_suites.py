@@ -132,7 +132,7 @@ def test_a_wrong_suite_is_refused(settings, said):
 
 def test_an_unknown_suite_names_those_that_are_shipped():
     with pytest.raises(ConfigError, match="Shipped: .*world"):
-        find_suite("wrold")
+        find_suite("worlds")
 
 
 def test_the_command_leaves_table_json_and_report(tmp_path, capsys):

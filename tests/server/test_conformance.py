@@ -163,10 +163,10 @@ def test_wrong_plans_are_refused():
 
 def test_a_server_that_hangs_leaves_a_reason_for_what_it_cost():
     with Server(ServerConfig(map="Straight")) as server:
-        plan = CheckPlan(port=server.port, groups=("Walker", "DebugHelper"), call_timeout_s=3.0)
+        plan = CheckPlan(port=server.port, groups=("Vehicle",), call_timeout_s=2.0)
         # Stopped for good after its first answer.
         results = run_conformance(plan, on_result=lambda result: os.kill(server.process_id, signal.SIGSTOP))
-    assert len(results) == sum(len(g.checks) for g in GROUPS if g.name in ("Walker", "DebugHelper"))
+    assert len(results) == sum(len(g.checks) for g in GROUPS if g.name == "Vehicle")
     assert {r.outcome for r in results[1:]} == {Outcome.NOT_SERVED}
     assert all("time-out" in r.detail for r in results[1:])
 

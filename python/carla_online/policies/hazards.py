@@ -83,7 +83,7 @@ class Hazards:
             return room_m
         seen, own_mps = obs[rows], speed_mps[rows]
         path = self._path(seen)
-        arrival_s = _PATH_M / np.maximum(own_mps, _SLOWEST_MPS)[:, None]
+        arrival_s = np.asarray(_PATH_M / np.maximum(own_mps, _SLOWEST_MPS)[:, None], np.float32)
         watches = (in_junction | is_near)[rows]
         for slot in range(VEHICLE_SLOTS):
             is_there, place, velocity = self._vehicle(seen, slot, own_mps)
@@ -107,8 +107,7 @@ class Hazards:
         knots = np.array([0, *_ROUTE_POINTS_M], np.float32)
         right = np.clip(np.searchsorted(knots, _PATH_M), 1, len(knots) - 1)
         share = ((_PATH_M - knots[right - 1]) / (knots[right] - knots[right - 1]))[None, :, None]
-        path: Floats = points[:, right - 1] * (1.0 - share) + points[:, right] * share
-        return path
+        return np.asarray(points[:, right - 1] * (1.0 - share) + points[:, right] * share, np.float32)
 
     def _vehicle(self, obs: FloatArray, slot: int, own_mps: Floats) -> tuple[NDArray[np.bool_], Floats, Floats]:
         def read(name: str) -> Floats:

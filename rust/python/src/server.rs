@@ -44,6 +44,7 @@ impl ServerThreads {
 impl ServerThreads {
     #[new]
     #[pyo3(signature = (*, host, port, map=None, maps=None, aliases=Vec::new(), residents=(0, 0, 0), faults=Vec::new()))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
         py: Python<'_>,
         host: String,

@@ -134,7 +134,7 @@ fn answer(
 /// Reads until `buffer` begins with a whole value; its length.
 fn read_value(from: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let mut scanner = Scanner::default();
-    let mut part = [0; 1 << 16];
+    let mut part = vec![0; 1 << 16];
     loop {
         if let Some(length) = scanner.advance(buffer).map_err(io::Error::other)? {
             return Ok(length);

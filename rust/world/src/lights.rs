@@ -33,6 +33,7 @@ impl<'a> Clock<'a> {
     }
 
     /// The same, where somebody else says what each signal's light shows; `None` leaves it to the clock.
+    #[must_use]
     pub const fn showing(self, shown: Option<&'a [LightState]>) -> Self {
         Self { shown, ..self }
     }

@@ -160,20 +160,20 @@ pub fn is_chosen(seed: u64, manner: Manner, who: usize, share: f64) -> bool {
 /// Who makes it hard for the ego.
 #[derive(Debug, Clone, Copy)]
 pub struct Adversaries {
-    cut_in_share: f64,
-    red_light_share: f64,
-    jaywalk_share: f64,
-    hidden_share: f64,
+    cut_in: f64,
+    red_light: f64,
+    jaywalk: f64,
+    hidden: f64,
 }
 
 impl Adversaries {
     /// From a validated configuration.
     pub const fn new(config: &AdversaryConfig) -> Self {
         Self {
-            cut_in_share: config.cut_in_share,
-            red_light_share: config.red_light_share,
-            jaywalk_share: config.jaywalk_share,
-            hidden_share: config.hidden_share,
+            cut_in: config.cut_in_share,
+            red_light: config.red_light_share,
+            jaywalk: config.jaywalk_share,
+            hidden: config.hidden_share,
         }
     }
 
@@ -187,33 +187,33 @@ impl Adversaries {
         ahead_m: f32,
         ego_mps: f32,
     ) -> bool {
-        self.cut_in_share > 0.0
+        self.cut_in > 0.0
             && vehicle.change_done >= 1.0
             && now_s >= vehicle.calm_until_s
             && vehicle.speed_mps >= CUT_IN_MPS
             && ego_mps >= CUT_IN_MPS
             && (CUT_IN_M.0..=CUT_IN_M.1).contains(&ahead_m)
-            && is_chosen(seed, Manner::CutIn, who, self.cut_in_share)
+            && is_chosen(seed, Manner::CutIn, who, self.cut_in)
     }
 
     /// Whether a vehicle runs red lights.
     pub fn runs_lights(&self, seed: u64, who: usize) -> bool {
-        is_chosen(seed, Manner::RedLight, who, self.red_light_share)
+        is_chosen(seed, Manner::RedLight, who, self.red_light)
     }
 
     /// Whether somebody on foot crosses beside the crosswalk.
     pub fn jaywalks(&self, seed: u64, who: usize) -> bool {
-        is_chosen(seed, Manner::Jaywalk, who, self.jaywalk_share)
+        is_chosen(seed, Manner::Jaywalk, who, self.jaywalk)
     }
 
     /// Whether somebody on foot isn't seen before they are on the road.
     pub fn is_hidden(&self, seed: u64, who: usize) -> bool {
-        is_chosen(seed, Manner::Hidden, who, self.hidden_share)
+        is_chosen(seed, Manner::Hidden, who, self.hidden)
     }
 
     /// Whether anybody may cut in at all.
     pub fn any_cut_in(&self) -> bool {
-        self.cut_in_share > 0.0
+        self.cut_in > 0.0
     }
 }
 
