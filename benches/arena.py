@@ -45,7 +45,8 @@ class Arena:
         return chosen == "all" or name in chosen.split(",")
 
     def record(self, contest: Contest) -> None:
-        """Adds a contest that was run elsewhere."""
+        """Adds a contest that has been run, and lets go of its contenders."""
+        contest.release()
         self._config.stash[RESULTS].append(contest)
 
     def note(self, text: str) -> None:
