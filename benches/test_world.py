@@ -65,7 +65,7 @@ def highway() -> Callable[[], None]:
     import highway_env  # noqa: F401 - registers the environments
 
     settings = {"simulation_frequency": 20, "policy_frequency": 10, "vehicles_count": 20, "duration": 1000}
-    env = gym.make("highway-v0", config=settings | {"action": {"type": "ContinuousAction"}})
+    env = gym.make("highway-v0", disable_env_checker=True, config=settings | {"action": {"type": "ContinuousAction"}})
     env.reset(seed=0)
     action = np.zeros(2, np.float32)
 
