@@ -1,18 +1,22 @@
 """Acceptance of the server: `make accept SUITE=server` (or `python tests/accept/server.py PART ...`).
 
 Towns of CARLA are driven on where `CARLA_ONLINE_MAPS` names their folder, our own town otherwise. For a shorter look:
-`CARLA_ONLINE_TRAFFIC=2x1000` (runs x ticks), `CARLA_ONLINE_SOAK_S=20`. The calls themselves are gone through by
-`carla-online conformance` and CARLA's own scripts by its yardstick, each with its own suite.
+`CARLA_ONLINE_TRAFFIC=2x1000` (runs x ticks), `CARLA_ONLINE_SOAK_S=20`. CARLA's own scripts are run where
+`CARLA_ONLINE_PYTHONAPI` names them; see `carla_scripts.py`.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -21,12 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benches"))
 import carla
 import psutil
 from carla_parity import compare
+from carla_scripts import python_api, run_scripts, run_smoke
 from figures import ROOT, Figures
 
 from carla_online.envs.carla import CarlaEnv
 from carla_online.envs.world import WorldEnv
 from carla_online.policies import scripted_baseline
 from carla_online.server import Server, ServerConfig
+from carla_online.standin import provide_agents
 from rounds import Contender, Contest, repeated
 
 FIGURES = Figures("server")
@@ -72,6 +78,106 @@ def parity() -> None:
         measured=f"worst difference {worst:.1e} in {steps} steps, events {'the same' if are_alike else 'differ'}",
         target="1e-4, events the same",
         seed="0..2",
+        started_s=started_s,
+    )
+
+
+def conformance() -> None:
+    """Every operation of the client, tried through the wheel."""
+    started_s = time.monotonic()
+    with Server(ServerConfig(map="GridTown")) as server, tempfile.TemporaryDirectory() as name:
+        report = Path(name) / "report.json"
+        words = [sys.executable, "-m", "carla_online.cli", "conformance", "--port", str(server.port)]
+        result = subprocess.run(
+            [*words, "--report", str(report)], capture_output=True, text=True, check=False, timeout=1800, cwd=ROOT
+        )
+        results = json.loads(report.read_text())["results"]
+    outcomes = Counter(each["outcome"] for each in results)
+    differing = [f"{each['group']}: {each['operation']}" for each in results if each["outcome"] == "differs"]
+    FIGURES.check(
+        "conformance, every operation of the Python API",
+        holds=result.returncode == 0 and not differing,
+        measured=", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common()) + "".join(differing[:5]),
+        target="none differs",
+        started_s=started_s,
+    )
+
+
+def route() -> None:
+    """A `BasicAgent` drives from one end of each town to the other."""
+    for town in _towns():
+        started_s = time.monotonic()
+        provide_agents()
+        with Server(ServerConfig(map=town, maps=MAPS)) as server:
+            routes = [_drive_route(server.port, start) for start in (0, 40, 80)]
+        ticks, left_m, collisions = (max(column) for column in zip(*routes, strict=True))
+        FIGURES.check(
+            f"{town}: three routes across town by a BasicAgent",
+            holds=left_m < 10.0 and collisions == 0,
+            measured=f"at most {ticks} ticks, {left_m:.1f} m from the goal at the end, {collisions} collisions",
+            target="within 10 m of the goal, none",
+            started_s=started_s,
+        )
+
+
+def _drive_route(port: int, start: int) -> tuple[int, float, int]:
+    """Drives to the farthest spawn point; ticks it took, metres left, collisions."""
+    from agents.navigation.basic_agent import BasicAgent
+
+    client = carla.Client("127.0.0.1", port)
+    client.set_timeout(60.0)
+    world = client.get_world()
+    world.apply_settings(carla.WorldSettings(synchronous_mode=True, fixed_delta_seconds=0.05))
+    points = world.get_map().get_spawn_points()
+    begin = points[start % len(points)]
+    goal = max((point.location for point in points), key=begin.location.distance)
+    library = world.get_blueprint_library()
+    car = world.spawn_actor(library.find("vehicle.tesla.model3"), begin)
+    sensor = world.spawn_actor(library.find("sensor.other.collision"), carla.Transform(), attach_to=car)
+    collisions: list[object] = []
+    sensor.listen(collisions.append)
+    world.tick()
+    agent = BasicAgent(car, target_speed=40.0)
+    agent.set_destination(goal)
+    ticks = 0
+    while not agent.done() and ticks < 12_000:
+        car.apply_control(agent.run_step())
+        world.tick()
+        ticks += 1
+    left_m = math.inf if ticks == 0 else car.get_location().distance(goal)
+    for actor in (sensor, car):
+        actor.destroy()
+    world.tick()
+    return ticks, left_m, len(collisions)
+
+
+def scripts() -> None:
+    """CARLA's smoke suite, examples and utilities, where a checkout is at hand."""
+    api = python_api()
+    if api is None or MAPS is None:
+        FIGURES.note("not run: CARLA_ONLINE_PYTHONAPI and CARLA_ONLINE_MAPS must name folders")
+        return
+    started_s = time.monotonic()
+    found = run_smoke(api, MAPS)
+    ran, failed = sum(each[0] for each in found.values()), sum(each[1] for each in found.values())
+    for module, (_, wrong, out) in found.items():
+        if wrong:
+            FIGURES.note(f"{module}: {out}")
+    FIGURES.check(
+        "CARLA's smoke suite, the methods without ray casts",
+        holds=failed == 0 and ran == 29,
+        measured=f"{ran} ran, {failed} failed",
+        target="29, none",
+        started_s=started_s,
+    )
+    started_s = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        wrong_ones = {words: text for words, text in run_scripts(api, MAPS, Path(scratch)).items() if text}
+    FIGURES.check(
+        "CARLA's examples and utilities",
+        holds=not wrong_ones,
+        measured="; ".join(f"{words}: {text}" for words, text in wrong_ones.items()) or "all behave",
+        target="all behave",
         started_s=started_s,
     )
 
@@ -191,5 +297,6 @@ def _busy_episode(client: carla.Client, world: carla.World, until_s: float) -> f
 
 
 if __name__ == "__main__":
-    parts = {"start": start, "parity": parity, "speed": speed, "traffic": traffic, "soak": soak}
+    parts = {"start": start, "conformance": conformance, "parity": parity, "route": route, "scripts": scripts}
+    parts |= {"speed": speed, "traffic": traffic, "soak": soak}
     sys.exit(FIGURES.run(parts, sys.argv[1:]))
