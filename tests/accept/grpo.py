@@ -16,6 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import guard
 from figures import Figures
 from safety_toy import OPTIMUM, learned_action
 
@@ -137,7 +138,13 @@ def safety_toy() -> None:
         )
 
 
-PARTS = {"pendulum": pendulum, "safety-toy": safety_toy, "straight": straight}
+PARTS = {
+    "pendulum": pendulum,
+    "safety-toy": safety_toy,
+    "straight": straight,
+    "guard-faults": lambda: guard.faults(FIGURES),
+    "guard-clean": lambda: guard.clean(FIGURES),
+}
 
 if __name__ == "__main__":
     sys.exit(FIGURES.run(PARTS, sys.argv[1:]))

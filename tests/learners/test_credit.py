@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carla_online.learners.credit import Block, branch_credit, explained_variance, group_credit, window_credit
+from carla_online.learners.credit import (
+    Block,
+    branch_credit,
+    explained_variance,
+    group_credit,
+    reward_agreement,
+    window_credit,
+)
 
 GAMMA, LAMBDA = 0.9, 0.8
 seeds = st.integers(0, 2**32 - 1)
@@ -121,3 +128,14 @@ def test_explained_variance_of_good_bad_and_constant_values():
     assert explained_variance(np.full(4, 2.5, np.float32), returns) == pytest.approx(0.0)
     assert explained_variance(-returns, returns) < 0.0
     assert explained_variance(returns, np.ones(4, np.float32)) == 0.0
+
+
+def test_rewards_as_expected_agree_whatever_their_scale():
+    expected = np.random.default_rng(0).normal(size=500).astype(np.float32)
+    for factor in (1e-6, 0.01, 1.0, 100.0):
+        found = reward_agreement((factor * expected).astype(np.float32), expected)
+        assert found["reward_agreement"] == pytest.approx(1.0, abs=1e-5)
+        assert found["reward_ratio"] == pytest.approx(factor, rel=1e-5)
+    assert reward_agreement(-expected, expected)["reward_agreement"] == pytest.approx(-1.0, abs=1e-5)
+    assert abs(reward_agreement(expected[::-1].copy(), expected)["reward_agreement"]) < 0.2
+    assert reward_agreement(np.zeros(5, np.float32), expected[:5]) == {}

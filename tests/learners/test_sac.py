@@ -158,3 +158,39 @@ def test_a_subset_of_critics_makes_the_target():
     metrics = learner.update(make_batch())
     assert np.isfinite(float(metrics["q_loss"]))
     assert copy.deepcopy(learner.critic).count == 10
+
+
+def test_steps_tell_the_step_size_that_took_effect():
+    learner = make_learner(critic_lr=1e-4, actor_lr=1e-4, actor_every=1)
+    usual = [learner.update(make_batch(seed=seed)) for seed in range(20)]
+    learner.scale_learning_rates(100.0)
+    far = learner.update(make_batch(seed=20))
+    for name in ("critic_step", "actor_step"):
+        steps = [float(metrics[name]) for metrics in usual]
+        assert max(steps) < 5.0 * np.median(steps)
+        assert float(far[name]) > 30.0 * np.median(steps)
+    before = learner.state_dict()
+    learner.update(make_batch(seed=21))
+    learner.load_state_dict(before)  # being put back is no step
+    learner.scale_learning_rates(0.01)
+    assert float(learner.update(make_batch(seed=22))["critic_step"]) < 10.0 * np.median(
+        [float(metrics["critic_step"]) for metrics in usual]
+    )
+
+
+def test_the_expected_reward_is_the_one_that_leaves_no_error_and_draws_nothing():
+    learner = make_learner()
+    batch = make_batch(discount=0.9)
+    generator = learner.generator.get_state()
+    expected = learner.expected_reward(batch)
+    assert torch.equal(generator, learner.generator.get_state())
+    state = torch.cat([batch.obs, batch.baseline_action, batch.executed_action], dim=1).numpy()
+    q = np.mean([reference_q(learner.critic, index, state) for index in range(2)], axis=0)
+    next_state = torch.cat([batch.next_obs, batch.next_baseline_action], dim=1)
+    with torch.no_grad():
+        mean = learner.policy.head(next_state)[0].numpy().astype(np.float64)
+    action = np.clip(batch.next_baseline_action.numpy() + np.array([0.2, 0.5]) * np.tanh(mean), -1, 1)
+    inputs = np.concatenate([next_state.numpy(), action], axis=1)
+    following = np.minimum(*(reference_q(learner.target_critic, index, inputs) for index in range(2)))
+    entropy = float(learner.temperature) * learner.target_entropy
+    np.testing.assert_allclose(expected.numpy(), q - 0.9 * (following + entropy), atol=1e-4)

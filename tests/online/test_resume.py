@@ -20,7 +20,7 @@ from carla_online.online.checkpoint import list_checkpoints, read_checkpoint
 from carla_online.replay import ReplayBuffer
 
 TINY = Path(__file__).resolve().parents[1] / "support" / "tiny.py"
-KILLS = int(os.environ.get("CARLA_ONLINE_KILLS", "3"))
+KILLS = int(os.environ.get("CARLA_ONLINE_KILLS", "2"))
 
 
 class StopAt(Callback):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
+from faults import Fault
 from tiny import tiny_config
 
 import carla_online as co
@@ -85,12 +87,42 @@ def test_a_nan_is_rolled_back_and_its_data_quarantined(tmp_path):
     assert any("guard" in key and "nan" in str(value) for event in events for key, value in event.items())
 
 
+def test_a_fault_before_anything_good_was_kept_leaves_the_warm_up_to_learn_from(tmp_path):
+    with guarded(tmp_path, Poison(5)) as runner:
+        runner.run()
+        trainer = runner.trainer
+        assert trainer.guard.rollbacks == 1
+        assert trainer.updates > 100
+        blocks = list(trainer.replay.read_rows())
+        step_id, quarantined = (
+            np.concatenate([block[name] for block in blocks]) for name in ("step_id", "quarantined")
+        )
+        assert not quarantined[step_id < trainer.config.warmup.critic_from_transitions].any()
+
+
 def test_a_fault_that_comes_back_freezes_learning_and_driving_goes_on(tmp_path):
     with guarded(tmp_path, Poison(60, again=True)) as runner:
         runner.run()
         assert runner.trainer.guard.is_frozen
         assert runner.env_steps >= 2_400
         assert all(torch.isfinite(value).all() for value in runner.trainer.policy.head.parameters())
+
+
+@pytest.mark.parametrize(("name", "signal"), [("lr_x100", "_step"), ("reward_x100", "reward_ratio|loss|grad")])
+def test_an_injected_fault_is_noticed_and_nothing_before_it(tmp_path, name, signal):
+    config = tiny_config(total_env_steps=2_400, env=PENDULUM, updates_per_env_step=0.5, hold_steps=1, value_bounds=None)
+    guard = {"good_every_updates": 100}
+    config = type(config).model_validate(config.model_dump() | {"guard": guard})
+    fault = Fault(name, at_env_steps=2_000, lasts=False)
+    with open_run(config, run_dir=tmp_path, callbacks=[fault], show_progress=False) as runner:
+        runner.run()
+        assert fault.began is not None
+        assert runner.trainer.guard.rollbacks == 1
+    told = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    messages = [line for line in told if "guard" in line]
+    assert len(messages) == 1
+    assert re.search(signal, messages[0]["guard"])
+    assert messages[0]["step"] >= 2_000
 
 
 class Centre(torch.nn.Module):

@@ -163,7 +163,7 @@ def test_wrong_plans_are_refused():
 
 def test_a_server_that_hangs_leaves_a_reason_for_what_it_cost():
     with Server(ServerConfig(map="Straight")) as server:
-        plan = CheckPlan(port=server.port, groups=("Vehicle",), call_timeout_s=2.0)
+        plan = CheckPlan(port=server.port, groups=("Vehicle",), call_timeout_s=1.0)
         # Stopped for good after its first answer.
         results = run_conformance(plan, on_result=lambda result: os.kill(server.process_id, signal.SIGSTOP))
     assert len(results) == sum(len(g.checks) for g in GROUPS if g.name == "Vehicle")

@@ -121,6 +121,22 @@ def explained_variance(values: FloatArray, returns: FloatArray) -> float:
     return 0.0 if variance < 1e-12 else 1.0 - float(np.var(returns - values, dtype=np.float64)) / variance
 
 
+def reward_agreement(rewards: FloatArray, expected: FloatArray) -> dict[str, float]:
+    """Compares rewards with those that value estimates let expect: Q(s, a) - gamma V(s'), both [B].
+
+    Returns:
+        `reward_agreement`, the cosine of the angle between them: 1 if all are right but for a factor, 0 if they have
+        nothing to do with each other, -1 if a sign is wrong; and `reward_ratio`, mean size over mean size. Nothing
+        where either is all zero.
+    """
+    size, expected_size = (float(np.abs(values).mean(dtype=np.float64)) for values in (rewards, expected))
+    if not size > 0.0 or not expected_size > 0.0:
+        return {}
+    scaled, scaled_expected = rewards / np.float64(size), expected / np.float64(expected_size)
+    norms = float(np.linalg.norm(scaled) * np.linalg.norm(scaled_expected))
+    return {"reward_agreement": float(scaled @ scaled_expected) / norms, "reward_ratio": size / expected_size}
+
+
 def _gae(block: Block, *, gamma: float, gae_lambda: float) -> tuple[FloatArray, FloatArray]:
     last = block.filled & ~np.vstack([block.filled[1:], np.zeros_like(block.filled[:1])])
     estimate, returns = advantage.gae(

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from carla_online.errors import CheckpointError
 from carla_online.learners.grpo_config import GRPOConfig
-from carla_online.learners.optimisers import gradient_step, load_optimiser_state, optimiser_state, tensors_below
+from carla_online.learners.optimisers import (
+    Movement,
+    gradient_step,
+    load_optimiser_state,
+    optimiser_state,
+    tensors_below,
+)
 from carla_online.learners.surrogate import LOG_RATIO_LIMIT, clipped_surrogate
 from carla_online.learners.value import ValueNetwork
 from carla_online.policies.actor import ActorPolicy
@@ -71,6 +77,8 @@ class GRPOLearner:
         ]
         self.actor_optimiser = torch.optim.Adam(policy.head.parameters(), lr=config.actor_lr, fused=True)
         self.value_optimiser = torch.optim.Adam(self.value.parameters(), lr=config.value_lr, fused=True)
+        self._actor_movement = Movement(list(policy.head.parameters()))
+        self._value_movement = Movement(list(self.value.body.parameters()))  # its last layer follows the returns' scale
         self.critic_optimisers = [
             torch.optim.Adam(critic.parameters(), lr=config.value_lr, fused=True) for critic in self.critics
         ]
@@ -85,12 +93,14 @@ class GRPOLearner:
         if len(values.targets):
             loss, norm = self._fit(self.value, self.value_optimiser, values)
             metrics |= {"value_loss": loss, "value_grad_norm": norm}
+            metrics["value_step"] = float(self._value_movement.measure())
             metrics |= {"return_mean": float(self.value.mean), "return_scale": float(self.value.scale)}
         for index, (critic, optimiser) in enumerate(zip(self.critics, self.critic_optimisers, strict=True)):
             if critics is not None:
                 metrics[f"critic_{index}_loss"], _ = self._fit(critic, optimiser, critics)
         if len(batch.advantage):
             metrics |= self.improve(batch)
+            metrics["actor_step"] = float(self._actor_movement.measure())
         return metrics
 
     def improve(self, batch: PolicyBatch) -> dict[str, float]:
@@ -210,6 +220,8 @@ class GRPOLearner:
                 load_optimiser_state(optimiser, state, name)
             self.updates = int(state["updates"])
             self.generator.set_state(state["generator"])
+            self._actor_movement.forget()
+            self._value_movement.forget()
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"the learner's state doesn't fit this configuration: {error}") from error
 

@@ -17,6 +17,31 @@ def gradient_step(optimiser: torch.optim.Adam, loss: Tensor, parameters: Sequenc
     return norm
 
 
+class Movement:
+    """Measures how far parameters move, as a share of their own size: the step size that takes effect.
+
+    Args:
+        parameters: What an optimiser moves.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = [parameter.detach() for parameter in parameters]
+        self._before = [parameter.clone() for parameter in self._parameters]
+
+    @torch.no_grad()
+    def measure(self) -> Tensor:
+        """Returns the norm of the movement since the last call over the parameters' norm, a scalar."""
+        moved = torch._foreach_norm(torch._foreach_sub(self._parameters, self._before))
+        size = torch._foreach_norm(self._before)
+        torch._foreach_copy_(self._before, self._parameters)
+        share: Tensor = torch.stack(moved).norm() / torch.stack(size).norm().clamp(min=1e-12)
+        return share
+
+    def forget(self) -> None:
+        """Begins anew, after the parameters were put somewhere else."""
+        torch._foreach_copy_(self._before, self._parameters)
+
+
 def optimiser_state(optimiser: torch.optim.Adam, prefix: str) -> dict[str, Tensor]:
     """Returns step size and moments as tensors named `prefix.lr` and `prefix.INDEX.MOMENT`."""
     group = optimiser.param_groups[0]

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from carla_online.errors import CheckpointError
 from carla_online.learners.config import SACConfig
 from carla_online.learners.critics import CriticEnsemble
-from carla_online.learners.optimisers import gradient_step, load_optimiser_state, optimiser_state, tensors_below
+from carla_online.learners.optimisers import (
+    Movement,
+    gradient_step,
+    load_optimiser_state,
+    optimiser_state,
+    tensors_below,
+)
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.networks import squash
 
@@ -78,6 +84,8 @@ class SACLearner:
         self._critic_parameters: list[Tensor] = [*self.critic.parameters(), *_parameters(self.encoder)]
         self._target_parameters: list[Tensor] = [*self.target_critic.parameters(), *_parameters(self.target_encoder)]
         self.critic_optimiser = torch.optim.Adam(self._critic_parameters, lr=config.critic_lr, fused=True)
+        self._critic_movement = Movement(self._critic_parameters)
+        self._actor_movement = Movement(list(policy.head.parameters()))
         self.temperature_optimiser = torch.optim.Adam([self.log_temperature], lr=config.temperature_lr, fused=True)
 
     @property
@@ -106,6 +114,7 @@ class SACLearner:
         with torch.no_grad():
             torch._foreach_lerp_(self._target_parameters, self._critic_parameters, self.config.target_rate)
         metrics = {"q_loss": critic_loss, "q_mean": q.mean(), "q_max": q.abs().max(), "q_grad_norm": critic_norm}
+        metrics["critic_step"] = self._critic_movement.measure()
 
         if train_actor and self.updates % self.config.actor_every == 0:
             # Actor: J_pi (9), reparametrised: E[temperature log pi - min Q].
@@ -120,6 +129,7 @@ class SACLearner:
             self.critic.requires_grad_(True)
             # Temperature: J(alpha) (18).
             self._update_temperature(logp.detach())
+            metrics["actor_step"] = self._actor_movement.measure()
             saturation = (squashed.abs() > 0.99).float().mean()
             metrics |= {"actor_loss": actor_loss, "actor_grad_norm": actor_norm, "entropy": -logp.mean()}
             metrics |= {"saturation": saturation, "temperature": self.temperature}
@@ -140,6 +150,22 @@ class SACLearner:
                 next_q = next_q[chosen]
             target = batch.reward + batch.discount * (next_q.amin(dim=0) - self.temperature * logp)
             return target if self.config.value_bounds is None else target.clamp(*self.config.value_bounds)
+
+    @torch.no_grad()
+    def expected_reward(self, batch: TransitionBatch) -> Tensor:
+        """Returns what the critics let expect as each transition's reward, [B]; takes no random number.
+
+        That is the mean Q(s, a) less the discounted value of s': min Q_target(s', a') for the policy's mean action a',
+        and the entropy aimed at.
+        """
+        state = self.policy.inputs(batch.obs, batch.baseline_action, batch.birdseye)
+        next_state = self.policy.inputs(
+            batch.next_obs, batch.next_baseline_action, batch.next_birdseye, encoder=self.target_encoder
+        )
+        next_action = self.policy.compose(batch.next_baseline_action, self.policy.head(next_state)[0].tanh())
+        following = self.target_critic(next_state, next_action).amin(dim=0) + self.temperature * self.target_entropy
+        expected: Tensor = self.critic(state, batch.executed_action).mean(dim=0) - batch.discount * following
+        return expected
 
     def _update_temperature(self, logp: Tensor) -> None:
         if self.config.temperature_lr == 0.0:
@@ -193,6 +219,8 @@ class SACLearner:
                 self.log_temperature.copy_(state["log_temperature"])
             self.updates = int(state["updates"])
             self.generator.set_state(state["generator"])
+            self._critic_movement.forget()
+            self._actor_movement.forget()
             for name, optimiser in self._optimisers().items():
                 load_optimiser_state(optimiser, state, name)
         except (KeyError, RuntimeError) as error:

@@ -10,7 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from carla_online.advantage import EmaScale
-from carla_online.learners.credit import Block, Credit, branch_credit, explained_variance, group_credit, window_credit
+from carla_online.learners.credit import (
+    Block,
+    Credit,
+    branch_credit,
+    explained_variance,
+    group_credit,
+    reward_agreement,
+    window_credit,
+)
 from carla_online.learners.grpo import GRPOLearner, PolicyBatch, ValueBatch
 from carla_online.learners.grpo_config import GRPOConfig
 from carla_online.online.rollouts import Rollouts
@@ -48,7 +56,7 @@ def window_part(window: Rollouts, learner: GRPOLearner) -> Part:
     config = learner.config
     block = _block(window, learner)
     credit = window_credit(block, gamma=_draw_gamma(config), gae_lambda=config.gae_lambda)
-    return _part(window, block, credit)
+    return _part(window, block, credit, gamma=_draw_gamma(config))
 
 
 def branch_part(branches: Rollouts, learner: GRPOLearner) -> Part:
@@ -63,7 +71,7 @@ def branch_part(branches: Rollouts, learner: GRPOLearner) -> Part:
         kind=config.branch_credit,
         by_group_std=config.advantage_scale == "group",
     )
-    return _part(branches, block, credit)
+    return _part(branches, block, credit, gamma=_draw_gamma(config))
 
 
 def episode_part(episodes: Rollouts, lengths: NDArray[np.int64], learner: GRPOLearner) -> Part:
@@ -111,7 +119,7 @@ def critic_part(window: Rollouts, learner: GRPOLearner) -> tuple[Part, ValueBatc
     config = learner.config
     block = _block(window, learner)
     credit = window_credit(block, gamma=_draw_gamma(config), gae_lambda=config.gae_lambda)
-    own = _part(window, block, credit)
+    own = _part(window, block, credit, gamma=_draw_gamma(config))
     state = torch.from_numpy(own.inputs)
     baseline = torch.from_numpy(_floats(window["baseline_action"])[credit.counted])
     executed = torch.from_numpy(_floats(window["executed_action"])[credit.counted])
@@ -178,9 +186,11 @@ def _block(rollouts: Rollouts, learner: GRPOLearner) -> Block:
     return Block(_floats(rollouts["reward"]), values[0], values[1], terminated, truncated, filled)
 
 
-def _part(rollouts: Rollouts, block: Block, credit: Credit) -> Part:
+def _part(rollouts: Rollouts, block: Block, credit: Credit, *, gamma: float) -> Part:
     inputs, filled = _floats(rollouts["inputs"]), block.filled
     returns = credit.returns[filled]
+    following = np.where(block.terminated, np.float32(0.0), block.next_value)
+    expected = (block.value - np.float32(gamma) * following).astype(np.float32)
     return Part(
         inputs[credit.counted],
         _floats(rollouts["pre_squash"])[credit.counted],
@@ -191,7 +201,8 @@ def _part(rollouts: Rollouts, block: Block, credit: Credit) -> Part:
         degenerate=credit.degenerate,
         value_inputs=inputs[filled],
         value_targets=returns,
-        metrics={"explained_variance": explained_variance(block.value[filled], returns)},
+        metrics={"explained_variance": explained_variance(block.value[filled], returns)}
+        | reward_agreement(block.reward[filled], expected[filled]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
         self._generator = torch.Generator().manual_seed(2 * seed + 1)
         self._scale = EmaScale(self.config.scale_decay)
         self.guard = StabilityGuard(guard or GuardConfig(), q_limit=None)
-        self.guard.keep(self.learner.state_dict(), step_id=0, updates=0)
+        self.guard.begin(self.learner.state_dict(), step_id=0, updates=0)
         self.transitions = 0
         self._capacity_rows = capacity_rows
         self._replay: ReplayRecorder | None = None
@@ -98,6 +99,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
                 f"{facts.num_envs} isn't a multiple of it."
             )
         self._facts = facts
+        self.guard.num_envs = facts.num_envs
         self._recorder = self._make_recorder()
         if self.config.write_replay:
             self._replay = ReplayRecorder(directory, facts, self.policy, capacity_rows=self._capacity_rows)
@@ -155,13 +157,20 @@ class OnlineGRPOTrainer(OnlineTrainer):
         steps, self._extra_env_steps = self._extra_env_steps, 0
         return steps
 
+    def note_episodes(self, episodes: Sequence[Mapping[str, float]]) -> None:
+        """Lets the guard see what episodes return."""
+        for episode in episodes:
+            self.guard.returns.add(episode)
+
     def report(self) -> list[str]:
         """Returns and forgets the guard's messages."""
-        messages, self._messages = self._messages, []
+        messages, self._messages = self._messages + self.guard.take_warnings(), []
         return messages
 
     def state(self) -> TrainerState:
         """Returns learner, scale, open window and counters; see `OnlineTrainer.state`."""
+        if not all(bool(value.isfinite().all()) for value in self.learner.state_dict().values()):
+            self._guard_against({"weights": float("nan")})  # a checkpoint must not keep what is broken
         arrays = {f"recorder.{name}": value for name, value in self._recorder.state_dict().items()}
         arrays |= {f"window.{name}": value for name, value in self._window.state_dict().items()}
         for index, branches in enumerate(self._branches):
@@ -171,6 +180,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
         arrays["branch_steps"] = np.array(sorted(self._branch_steps), dtype=np.int64)
         tensors = {f"learner.{name}": value for name, value in self.learner.state_dict().items()}
         tensors |= {f"scale.{name}": value for name, value in self._scale.state_dict().items()}
+        tensors |= {f"guard.{name}": value for name, value in self.guard.tensors().items()}
         tensors["generator"] = self._generator.get_state()
         counters: dict[str, object] = {
             "transitions": self.transitions,
@@ -188,8 +198,8 @@ class OnlineGRPOTrainer(OnlineTrainer):
             self._scale.load_state_dict(tensors_below(state.tensors, "scale."))
             self._generator.set_state(state.tensors["generator"])
             self.transitions = int(str(state.counters["transitions"]))
-            self.guard.load_state_dict(state.counters["guard"])  # type: ignore[arg-type]
-            self.guard.keep(self.learner.state_dict(), step_id=self.transitions, updates=self.updates)
+            kept = tensors_below(state.tensors, "guard.")
+            self.guard.load_state_dict(state.counters["guard"], kept)  # type: ignore[arg-type]
             is_exact = same_worlds and self._writing_goes_on(state)
             if is_exact:
                 self._load_window(state)

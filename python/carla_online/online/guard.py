@@ -2,29 +2,109 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from pydantic import Field
 from torch import Tensor
 
 from carla_online.config import Config
+from carla_online.learners.optimisers import tensors_below
+from carla_online.online.detectors import Detector, LimitConfig, Watch
+from carla_online.online.return_watch import ReturnWatch
+
+_LEAST_STEP: Final = 1e-5
+_LEAST_KL: Final = 3e-3
+"""Steps and divergences (nat) below these are no yardstick: a policy that begins to learn moves ever faster."""
+
+_EXPECTED_RATIO: Final = 4.0
+"""Critics whose expectation is usually smaller than the rewards by more than this know nothing to compare with."""
 
 
 class GuardConfig(Config):
-    """When the guard steps in, and what it does."""
+    """When the guard steps in, and what it does.
+
+    The limits were set between what clean runs show and what injected faults show; see the training guide.
+    """
 
     check_every_updates: int = Field(50, ge=1)
-    """Updates between two looks at the metrics."""
-    good_every_updates: int = Field(1_000, ge=1)
-    """Healthy updates after which the learner's state is kept as the last good one."""
+    """Updates between two looks at the metrics (SAC; GRPO looks at every window)."""
+    good_every_updates: int = Field(500, ge=1)
+    """Healthy updates after which the learner's state is kept. It is gone back to only after as many more without a
+    fault: what is going wrong unseen must not be kept as good."""
+    settle_looks: int = Field(10, ge=1, le=50)
+    """Healthy values of a signal before limits that are multiples of its median count."""
     q_limit: float | None = Field(None, gt=0)
     """Largest |Q| allowed; 1.2 times the larger of the learner's value bounds if null, none without bounds."""
+    reward_agreement: LimitConfig = LimitConfig(stop=0.2, looks=3)
+    """Cosine between the rewards that came and those that the critics expected, as a share of its median: near 0 if
+    either means nothing any more, negative if a sign was flipped."""
+    reward_ratio: LimitConfig = LimitConfig(stop=6.0, looks=2)
+    """Size of the rewards that came over that of the expected ones, in multiples of its median."""
+    loss: LimitConfig = LimitConfig(stop=100.0, looks=3)
+    """Loss of the critics or of the value network, in multiples of its median."""
+    gradient: LimitConfig = LimitConfig(stop=100.0, looks=3)
+    """Norm of that loss's gradient, in multiples of its median."""
+    step: LimitConfig = LimitConfig(stop=10.0)
+    """How far the weights moved in one update (with GRPO: in one window), in multiples of its median; looked at each
+    time."""
+    kl_step: LimitConfig = LimitConfig(stop=100.0)
+    """KL divergence of the policy from what it was a look before, in multiples of its median."""
+    kl_to_initial: LimitConfig = LimitConfig()
+    """KL divergence from the initial policy in nat; what is much depends on the task, so none by default."""
+    action_std: LimitConfig = LimitConfig(warn=0.02)
+    """Standard deviation of the draws before squashing."""
+    saturation: LimitConfig = LimitConfig(warn=0.9)
+    """Share of draws at the ends of their range."""
+    explained_variance: LimitConfig = LimitConfig(stop=0.0, looks=5)
+    """Of the returns by the value network, once it was above 0.3."""
+    log_mean_ratio: LimitConfig = LimitConfig(stop=-0.1)
+    """Logarithm of the mean probability ratio after an update: below zero clipping has lost its hold.
+    Source: https://arxiv.org/abs/2510.22319 (GRPO-Guard)."""
+    degenerate_groups: LimitConfig = LimitConfig(warn=0.9)
+    """Share of groups whose members can't be told apart."""
+    return_shortfall: LimitConfig = LimitConfig(warn=15.0, stop=30.0)
+    """Sum of what episodes return less than is usual, in standard deviations."""
     lr_factor: float = Field(0.5, gt=0, le=1)
     """Factor on every step size after a rollback."""
     rollbacks_before_freeze: int = Field(2, ge=1)
     """Rollbacks in a row, with no good state kept between, after which learning freezes."""
+
+    def detectors(self, *, q_limit: float | None) -> list[Detector]:
+        """Returns what to look at; a signal that a learner doesn't have is never found."""
+        settle = self.settle_looks
+
+        def times_median(signal: str, limit: LimitConfig, *, least: float = 0.0) -> Detector:
+            return Detector(signal, limit, of_median=True, least_median=least, settle_looks=settle)
+
+        return [
+            Detector("q_max", LimitConfig(stop=q_limit)),
+            Detector(
+                "reward_agreement",
+                self.reward_agreement,
+                side="below",
+                of_median=True,
+                least_median=0.2,
+                settle_looks=settle,
+            ),
+            Detector("reward_ratio", self.reward_ratio, of_median=True, settle_looks=settle, healthy=_EXPECTED_RATIO),
+            times_median("q_loss", self.loss),
+            times_median("value_loss", self.loss),
+            times_median("q_grad_norm", self.gradient),
+            times_median("value_grad_norm", self.gradient),
+            times_median("critic_step", self.step, least=_LEAST_STEP),
+            times_median("actor_step", self.step, least=_LEAST_STEP),
+            times_median("value_step", self.step, least=_LEAST_STEP),
+            times_median("kl_to_previous", self.kl_step, least=_LEAST_KL),
+            Detector("kl_to_initial", self.kl_to_initial),
+            Detector("action_std", self.action_std, side="below"),
+            Detector("saturation", self.saturation),
+            Detector("explained_variance", self.explained_variance, side="below", settle_looks=settle, healthy=0.3),
+            Detector("log_mean_ratio", self.log_mean_ratio, side="below"),
+            Detector("degenerate_groups", self.degenerate_groups),
+            Detector("return_shortfall", self.return_shortfall),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +119,44 @@ class Rollback:
     """True if this was one rollback too many and learning stops"""
 
 
+@dataclass(slots=True)
+class _Kept:
+    """A learner's state, and when it was."""
+
+    state: dict[str, Tensor]
+    step_id: int
+    updates: int
+
+
 class StabilityGuard:
-    """Keeps the last good state of a learner and decides when to return to it; give it the first one with `keep`.
+    """Keeps the last good state of a learner and decides when to return to it; give it the first one with `begin`.
+
+    Two states are kept: the newest healthy one, and the one before, which has proved itself for as long as the newest
+    still must. It is the latter that a rollback goes to.
 
     Args:
         config: Settings.
         q_limit: Largest |Q| allowed, or None.
+
+    Attributes:
+        num_envs: Environments that drive, each in the middle of an episode when a rollback comes.
     """
 
     def __init__(self, config: GuardConfig, *, q_limit: float | None) -> None:
         self.config = config
-        self.q_limit = q_limit
         self.rollbacks = 0
         self.in_a_row = 0
         self.is_frozen = False
-        self._good_state: dict[str, Tensor] = {}
-        self._good_step_id = 0
-        self._good_updates = 0
+        self.watch = Watch(config.detectors(q_limit=q_limit))
+        self.returns = ReturnWatch()
+        self.num_envs = 1
+        self._warnings: list[str] = []
+        self._good = _Kept({}, 0, 0)
+        self._newest = self._good
 
-    def keep(self, state: dict[str, Tensor], *, step_id: int, updates: int) -> None:
-        """Makes `state` the last good one; transitions from `step_id` on come after it."""
-        self._good_state, self._good_step_id, self._good_updates = state, step_id, updates
-
-    def fault(self, metrics: Mapping[str, float]) -> str | None:
-        """Returns what is wrong with the metrics of an update, or None."""
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                return f"{name} is {value}"
-        q_max = metrics.get("q_max")
-        if self.q_limit is not None and q_max is not None and q_max > self.q_limit:
-            return f"|Q| reached {q_max:.4g}; the reachable return allows {self.q_limit:.4g}"
-        return None
+    def begin(self, state: dict[str, Tensor], *, step_id: int, updates: int) -> None:
+        """Makes `state` the one to go back to; transitions from `step_id` on come after it."""
+        self._good = self._newest = _Kept(state, step_id, updates)
 
     def look(
         self,
@@ -92,24 +179,52 @@ class StabilityGuard:
         Returns:
             The rollback that was done, or None.
         """
-        reason = self.fault(metrics)
-        if reason is None:
-            if updates - self._good_updates >= self.config.good_every_updates:
-                self.keep(save(), step_id=step_id, updates=updates)
+        finding = self.watch.look({**metrics, "return_shortfall": self.returns.shortfall})
+        self._warnings += finding.warnings
+        if finding.fault is None:
+            if finding.is_healthy and updates - self._newest.updates >= self.config.good_every_updates:
+                self._good, self._newest = self._newest, _Kept(save(), step_id, updates)
                 self.in_a_row = 0
             return None
         self.rollbacks += 1
         self.in_a_row += 1
         self.is_frozen = self.is_frozen or self.in_a_row >= self.config.rollbacks_before_freeze
-        restore(self._good_state)
-        return Rollback(reason, self._good_step_id, self.is_frozen)
+        restore(self._good.state)
+        self._newest = self._good = _Kept(self._good.state, self._good.step_id, updates)
+        self.watch.forget_alarms()
+        self.returns.forgive(open_episodes=self.num_envs)
+        return Rollback(finding.fault, self._good.step_id, self.is_frozen)
 
-    def state_dict(self) -> dict[str, int | bool]:
-        """Returns the counters (the good state itself is the newest checkpoint after a restart)."""
-        return {"rollbacks": self.rollbacks, "in_a_row": self.in_a_row, "is_frozen": self.is_frozen}
+    def take_warnings(self) -> list[str]:
+        """Returns and forgets what was new and bad, but not bad enough for a rollback, a line each."""
+        warnings, self._warnings = [f"guard: {text}; nothing was done" for text in self._warnings], []
+        return warnings
 
-    def load_state_dict(self, state: Mapping[str, int | bool]) -> None:
-        """Restores the counters."""
+    def state_dict(self) -> dict[str, Any]:
+        """Returns counters and what was seen, JSON-able; `tensors` holds the rest."""
+        return {
+            "rollbacks": self.rollbacks,
+            "in_a_row": self.in_a_row,
+            "is_frozen": self.is_frozen,
+            "watch": self.watch.state_dict(),
+            "returns": self.returns.state_dict(),
+            "good": [self._good.step_id, self._good.updates],
+            "newest": [self._newest.step_id, self._newest.updates],
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the kept states, as tensors by dotted name."""
+        good = {f"good.{name}": value for name, value in self._good.state.items()}
+        return good | {f"newest.{name}": value for name, value in self._newest.state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Restores `state_dict()` and `tensors()`."""
         self.rollbacks = int(state["rollbacks"])
         self.in_a_row = int(state["in_a_row"])
         self.is_frozen = bool(state["is_frozen"])
+        self.watch.load_state_dict(state["watch"])
+        self.returns.load_state_dict(state["returns"])
+        self._good, self._newest = (
+            _Kept(tensors_below(tensors, f"{name}."), int(state[name][0]), int(state[name][1]))
+            for name in ("good", "newest")
+        )

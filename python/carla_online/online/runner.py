@@ -222,6 +222,7 @@ class CARLAOnlineRunner:
         window = Window(self.env_steps, self._transitions, self._updates)
         while self.env_steps < total and not self._stop.is_set():
             turn = self._intake.turn(self.trainer, remaining=total - self.env_steps)
+            self.trainer.note_episodes(turn.episodes)
             fresh = self.trainer.update()
             self.env_steps += turn.env_steps + self.trainer.take_extra_env_steps()
             window.add(fresh, turn.episodes)

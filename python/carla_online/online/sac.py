@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,8 @@ from carla_online.envs.observations import ObservationArray
 from carla_online.envs.transitions import Step
 from carla_online.errors import CheckpointError, PolicyError
 from carla_online.learners.config import SACConfig
+from carla_online.learners.credit import reward_agreement
+from carla_online.learners.optimisers import tensors_below
 from carla_online.learners.sac import SACLearner, TransitionBatch
 from carla_online.online.collector import Collector
 from carla_online.online.earlier import EarlierBuffers
@@ -26,12 +28,17 @@ from carla_online.online.warmup import Warmup
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.contract import FloatArray, Policy
 from carla_online.policies.networks import gaussian_kl
-from carla_online.replay import ReplayBuffer, ReplaySampler
+from carla_online.replay import Recency, ReplayBuffer, ReplaySampler
 from carla_online.replay.mixture import MixtureSampler
 
 _OFFLINE_ROWS: Final = 1_000
 _FED_UPDATES: Final = 32
 """Updates in one call where others feed the trainer."""
+_STEPS: Final = ("critic_step", "actor_step")
+"""How far the weights moved in one update: watched at each."""
+_FRESH_ROWS: Final = 256
+_FRESH_HALF_LIFE_ROWS: Final = 256
+"""The newest transitions, on which the guard compares rewards with the critics' expectation."""
 
 
 class OnlineSACTrainer(OnlineTrainer):
@@ -69,6 +76,7 @@ class OnlineSACTrainer(OnlineTrainer):
         if isinstance(policy, ActorPolicy):
             self.learner = SACLearner(policy, config=self.config, generator=torch.Generator().manual_seed(2 * seed))
             self._initial_head = copy.deepcopy(policy.head).requires_grad_(False)
+            self._previous_head = copy.deepcopy(self._initial_head)
         elif callable(getattr(policy, "update", None)):
             self.learner = OwnRule(policy)
         else:
@@ -79,7 +87,7 @@ class OnlineSACTrainer(OnlineTrainer):
         self._generator = torch.Generator().manual_seed(2 * seed + 1)
         guard_config = guard or GuardConfig()
         self.guard = StabilityGuard(guard_config, q_limit=_q_limit(guard_config, self.config))
-        self.guard.keep(self.learner.state_dict(), step_id=0, updates=0)
+        self.guard.begin(self.learner.state_dict(), step_id=0, updates=0)
         self.transitions = 0
         self.updates = 0
         self._due = 0.0
@@ -89,6 +97,7 @@ class OnlineSACTrainer(OnlineTrainer):
 
     def prepare(self, facts: EnvironmentFacts, *, directory: Path) -> None:
         """Opens or creates the replay below `directory`; see `OnlineTrainer.prepare`."""
+        self.guard.num_envs = facts.num_envs
         self._recorder = ReplayRecorder(directory, facts, self.policy, capacity_rows=self.capacity_rows)
         self.replay: ReplayBuffer = self._recorder.replay
         self._collector = Collector(
@@ -102,6 +111,9 @@ class OnlineSACTrainer(OnlineTrainer):
         self._warmup = Warmup(self.config.warmup, num_envs=facts.num_envs, action_dim=facts.action_dim, seed=self.seed)
         self._sampler = self._make_sampler()
         self._batch = self._sampler.allocate(self.config.batch_size)
+        gamma = self.config.gamma**self.config.hold_steps
+        self._fresh_sampler = self.replay.sampler(seed=self.seed, gamma=gamma, mode=Recency(_FRESH_HALF_LIFE_ROWS))
+        self._fresh = self._fresh_sampler.allocate(_FRESH_ROWS)
 
     def _make_sampler(self) -> ReplaySampler | MixtureSampler:
         seed, n_step, gamma = self.seed, self.config.n_step, self.config.gamma**self.config.hold_steps
@@ -190,6 +202,8 @@ class OnlineSACTrainer(OnlineTrainer):
         """Does the updates that are due; see `OnlineTrainer.update`."""
         if self.guard.is_frozen or not self._learning_started():
             return {}
+        if self.updates == 0:  # what was driven before learning began isn't suspect, whatever happens to the weights
+            self.guard.begin(self.learner.state_dict(), step_id=self.transitions, updates=0)
         metrics: dict[str, float] = {}
         last = self.updates + _FED_UPDATES if self._is_fed else None
         while self._due >= 1.0 and not self.guard.is_frozen and self.updates != last:
@@ -197,21 +211,32 @@ class OnlineSACTrainer(OnlineTrainer):
             self._sample()
             batch = TransitionBatch.from_arrays(self._batch)
             if isinstance(self.learner, SACLearner):
-                self._metrics |= self.learner.update(batch, train_actor=self._actor_started())
+                fresh = self.learner.update(batch, train_actor=self._actor_started())
             else:
-                self._metrics |= self.learner.update(self._batch)
+                fresh = self.learner.update(self._batch)
+            self._metrics |= fresh
             self.updates += 1
+            # A step too far spoils a policy at once: what is left of it must not drive until the next look.
+            self._guard_against({name: float(fresh[name]) for name in _STEPS if name in fresh})
             if self.updates % self.guard.config.check_every_updates == 0:
                 metrics = self._look(batch)
         return metrics
 
+    def note_episodes(self, episodes: Sequence[Mapping[str, float]]) -> None:
+        """Lets the guard see what episodes return, once the policy itself drives and learns."""
+        if self._actor_started():
+            for episode in episodes:
+                self.guard.returns.add(episode)
+
     def report(self) -> list[str]:
         """Returns and forgets the guard's messages."""
-        messages, self._messages = self._messages, []
+        messages, self._messages = self._messages + self.guard.take_warnings(), []
         return messages
 
     def state(self) -> TrainerState:
         """Returns learner, exploration, open transitions and counters; see `OnlineTrainer.state`."""
+        if not all(bool(value.isfinite().all()) for value in self.learner.state_dict().values()):
+            self._guard_against({"weights": float("nan")})  # a checkpoint must not keep what is broken
         arrays = {f"collector.{name}": value for name, value in self._collector.state_dict().items()}
         arrays |= {f"warmup.{name}": value for name, value in self._warmup.state_dict().items()}
         arrays |= self._recorder.arrays()
@@ -219,11 +244,14 @@ class OnlineSACTrainer(OnlineTrainer):
         tensors["generator"] = self._generator.get_state()
         if isinstance(self.policy, ActorPolicy):
             tensors |= {f"initial_head.{name}": value for name, value in self._initial_head.state_dict().items()}
+            tensors |= {f"previous_head.{name}": value for name, value in self._previous_head.state_dict().items()}
+        tensors |= {f"guard.{name}": value for name, value in self.guard.tensors().items()}
         counters: dict[str, object] = {
             "transitions": self.transitions,
             "updates": self.updates,
             "due": self._due,
             "sampler": dict(self._sampler.state),
+            "fresh_sampler": dict(self._fresh_sampler.state),
             "guard": self.guard.state_dict(),
         }
         written = self._recorder.counters()
@@ -236,15 +264,16 @@ class OnlineSACTrainer(OnlineTrainer):
         """Restores a state; transitions newer than it are kept; see `OnlineTrainer.load_state`."""
         counters = state.counters
         try:
-            self.learner.load_state_dict(_below(state.tensors, "learner."))
+            self.learner.load_state_dict(tensors_below(state.tensors, "learner."))
             self._generator.set_state(state.tensors["generator"])
             if isinstance(self.policy, ActorPolicy):
-                self._initial_head.load_state_dict(_below(state.tensors, "initial_head."))
+                self._initial_head.load_state_dict(tensors_below(state.tensors, "initial_head."))
+                self._previous_head.load_state_dict(tensors_below(state.tensors, "previous_head."))
             self.transitions, self.updates = int(str(counters["transitions"])), int(str(counters["updates"]))
             self._due = float(str(counters["due"]))
             self._sampler.restore(counters["sampler"])  # type: ignore[arg-type]
-            self.guard.load_state_dict(counters["guard"])  # type: ignore[arg-type]
-            self.guard.keep(self.learner.state_dict(), step_id=self.transitions, updates=self.updates)
+            self._fresh_sampler.restore(counters["fresh_sampler"])  # type: ignore[arg-type]
+            self.guard.load_state_dict(counters["guard"], tensors_below(state.tensors, "guard."))  # type: ignore[arg-type]
             if state.arrays["episode_id"].shape[0] == self._collector.num_envs:  # not if the workers' number changed
                 self._warmup.load_state_dict(split_prefix(state.arrays, "warmup."))
             written = {"writer": counters["writer"], "total_appended": counters["replay_total_appended"]}
@@ -280,14 +309,33 @@ class OnlineSACTrainer(OnlineTrainer):
         return self.transitions >= warmup.transitions and self.updates >= warmup.critic_burn_in_updates
 
     def _look(self, batch: TransitionBatch) -> dict[str, float]:
-        """Reads the newest metrics, adds the drift, and lets the guard judge them."""
+        """Reads the newest metrics, adds what the guard wants to know, and lets it judge them."""
         metrics = {name: float(value) for name, value in self._metrics.items()}
         if isinstance(self.policy, ActorPolicy) and self._actor_started():
-            with torch.no_grad():
-                inputs = self.policy.inputs(batch.obs, batch.baseline_action, batch.birdseye)
-                drift = gaussian_kl(*self.policy.head(inputs), *self._initial_head(inputs))
-            metrics["kl_to_initial"] = float(drift.mean())
+            metrics |= self._drift(self.policy, batch)
+        metrics |= self._agreement()
         return metrics if not self._guard_against(metrics) else {"guard_rollbacks": float(self.guard.rollbacks)}
+
+    @torch.no_grad()
+    def _drift(self, policy: ActorPolicy, batch: TransitionBatch) -> dict[str, float]:
+        """Returns how far the policy has moved since the beginning and since the last look, on a batch."""
+        inputs = policy.inputs(batch.obs, batch.baseline_action, batch.birdseye)
+        mean, log_std = policy.head(inputs)
+        metrics = {
+            "kl_to_initial": gaussian_kl(mean, log_std, *self._initial_head(inputs)).mean(),
+            "kl_to_previous": gaussian_kl(mean, log_std, *self._previous_head(inputs)).mean(),
+            "action_std": log_std.exp().mean(),
+        }
+        self._previous_head.load_state_dict(policy.head.state_dict())
+        return {name: float(value) for name, value in metrics.items()}
+
+    def _agreement(self) -> dict[str, float]:
+        """Returns how the newest rewards compare with what the critics expected."""
+        if self._is_offline or not isinstance(self.learner, SACLearner):
+            return {}
+        self._fresh_sampler.sample_into(self._fresh, watermark=None if self._is_fed else self.transitions - 1)
+        fresh = TransitionBatch.from_arrays(self._fresh)
+        return reward_agreement(fresh.reward.numpy(), self.learner.expected_reward(fresh).numpy())
 
     def _guard_against(self, metrics: dict[str, float]) -> bool:
         """Lets the guard judge metrics; returns whether it went back to the last good state."""
@@ -301,6 +349,8 @@ class OnlineSACTrainer(OnlineTrainer):
         if rollback is None:
             return False
         self._metrics.clear()
+        if isinstance(self.policy, ActorPolicy):
+            self._previous_head.load_state_dict(self.policy.head.state_dict())
         self.learner.scale_learning_rates(self.guard.config.lr_factor**self.guard.in_a_row)
         quarantined = self.replay.quarantine(rollback.first_bad_step_id, self.transitions)
         self._messages.append(
@@ -315,7 +365,3 @@ def _q_limit(guard: GuardConfig, config: SACConfig) -> float | None:
     if guard.q_limit is not None or config.value_bounds is None:
         return guard.q_limit
     return 1.2 * max(abs(bound) for bound in config.value_bounds)
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

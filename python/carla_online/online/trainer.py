@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,10 @@ class OnlineTrainer(ABC):
     @abstractmethod
     def update(self) -> dict[str, float]:
         """Does the updates that are due and returns fresh metrics by name, or none."""
+
+    def note_episodes(self, episodes: Sequence[Mapping[str, float]]) -> None:
+        """Takes note of episodes that ended, each with its metrics by name; `return` is one of them."""
+        return
 
     def take_extra_env_steps(self) -> int:
         """Returns the environment steps that the trainer took by itself since the last call (branches, for one)."""
