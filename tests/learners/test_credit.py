@@ -139,3 +139,13 @@ def test_rewards_as_expected_agree_whatever_their_scale():
     assert reward_agreement(-expected, expected)["reward_agreement"] == pytest.approx(-1.0, abs=1e-5)
     assert abs(reward_agreement(expected[::-1].copy(), expected)["reward_agreement"]) < 0.2
     assert reward_agreement(np.zeros(5, np.float32), expected[:5]) == {}
+
+
+def test_a_few_rewards_that_nobody_expected_leave_the_agreement_as_it_is():
+    random = np.random.default_rng(1)
+    expected = (0.05 + 0.02 * random.normal(size=256)).astype(np.float32)
+    rewards = expected.copy()
+    rewards[[10, 100]] = -10.0
+    found = reward_agreement(rewards, expected)
+    assert found["reward_agreement"] > 0.5
+    assert found["reward_ratio"] < 2.0

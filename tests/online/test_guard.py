@@ -157,6 +157,15 @@ def test_explained_variance_may_start_below_zero_but_not_fall_there():
     assert [fault is None for fault in faults] == [True] * 4 + [False]
 
 
+def test_a_window_is_enough_where_looks_at_batches_must_be_several():
+    for by_window, faults in ((False, [None] * 2), (True, [True])):
+        watch = Watch(GuardConfig().detectors(q_limit=None, by_window=by_window))
+        for _ in range(10):
+            watch.look({"reward_agreement": 0.9})
+        found = [watch.look({"reward_agreement": -0.9}).fault for _ in faults]
+        assert [fault is None for fault in found] == [fault is None for fault in faults]
+
+
 def returns(values, *, level: float | None = None) -> list[dict[str, float]]:
     extra = {} if level is None else {"curriculum_level": level}
     return [{"return": float(value), **extra} for value in values]

@@ -7,7 +7,7 @@ M = G * S columns, member g of the group that began in state s being column g * 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from carla_online import advantage
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+_LARGEST_REWARD: Final = 3.0
+"""In mean sizes."""
 BranchCredit = Literal["first_draw", "every_draw", "monte_carlo"]
 
 
@@ -127,14 +129,19 @@ def reward_agreement(rewards: FloatArray, expected: FloatArray) -> dict[str, flo
     Returns:
         `reward_agreement`, the cosine of the angle between them: 1 if all are right but for a factor, 0 if they have
         nothing to do with each other, -1 if a sign is wrong; and `reward_ratio`, mean size over mean size. Nothing
-        where either is all zero.
+        where either is all zero. Values beyond three times the mean size count as that.
     """
-    size, expected_size = (float(np.abs(values).mean(dtype=np.float64)) for values in (rewards, expected))
-    if not size > 0.0 or not expected_size > 0.0:
+    sizes = [float(np.abs(values).mean(dtype=np.float64)) for values in (rewards, expected)]
+    if min(sizes) <= 0.0:
         return {}
-    scaled, scaled_expected = rewards / np.float64(size), expected / np.float64(expected_size)
-    norms = float(np.linalg.norm(scaled) * np.linalg.norm(scaled_expected))
-    return {"reward_agreement": float(scaled @ scaled_expected) / norms, "reward_ratio": size / expected_size}
+    # A single collision, which nobody could expect, must not outweigh hundreds of ordinary rewards.
+    limited = [
+        np.clip(values / np.float64(size), -_LARGEST_REWARD, _LARGEST_REWARD)
+        for values, size in zip((rewards, expected), sizes, strict=True)
+    ]
+    size, expected_size = (size * float(np.abs(values).mean()) for values, size in zip(limited, sizes, strict=True))
+    norms = float(np.linalg.norm(limited[0]) * np.linalg.norm(limited[1]))
+    return {"reward_agreement": float(limited[0] @ limited[1]) / norms, "reward_ratio": size / expected_size}
 
 
 def _gae(block: Block, *, gamma: float, gae_lambda: float) -> tuple[FloatArray, FloatArray]:

@@ -60,12 +60,13 @@ class OnlineGRPOTrainer(OnlineTrainer):
         self.learner = GRPOLearner(policy, config=self.config, generator=torch.Generator().manual_seed(2 * seed))
         self._generator = torch.Generator().manual_seed(2 * seed + 1)
         self._scale = EmaScale(self.config.scale_decay)
-        self.guard = StabilityGuard(guard or GuardConfig(), q_limit=None)
+        self.guard = StabilityGuard(guard or GuardConfig(), q_limit=None, by_window=True)
         self.guard.begin(self.learner.state_dict(), step_id=0, updates=0)
         self.transitions = 0
         self._capacity_rows = capacity_rows
         self._replay: ReplayRecorder | None = None
         self._window_step = 0
+        self._windows = 0
         self._extra_env_steps = 0
         self._messages: list[str] = []
 
@@ -185,6 +186,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
         counters: dict[str, object] = {
             "transitions": self.transitions,
             "window_step": self._window_step,
+            "windows": self._windows,
             "branches": len(self._branches),
             "guard": self.guard.state_dict(),
             "replay": None if self._replay is None else self._replay.counters(),
@@ -198,6 +200,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
             self._scale.load_state_dict(tensors_below(state.tensors, "scale."))
             self._generator.set_state(state.tensors["generator"])
             self.transitions = int(str(state.counters["transitions"]))
+            self._windows = int(str(state.counters["windows"]))
             kept = tensors_below(state.tensors, "guard.")
             self.guard.load_state_dict(state.counters["guard"], kept)  # type: ignore[arg-type]
             is_exact = same_worlds and self._writing_goes_on(state)
@@ -285,13 +288,14 @@ class OnlineGRPOTrainer(OnlineTrainer):
     def _learn(self, parts: list[Part], critics: ValueBatch | None = None) -> dict[str, float]:
         batch, values, metrics = assemble(parts, self._scale, self.config)
         metrics |= self.learner.learn(batch, values, critics)
+        self._windows += 1
         return metrics if not self._guard_against(metrics) else {"guard_rollbacks": float(self.guard.rollbacks)}
 
     def _guard_against(self, metrics: dict[str, float]) -> bool:
         """Lets the guard judge metrics; returns whether it went back to the last good state."""
         rollback = self.guard.look(
             metrics,
-            updates=self.updates,
+            updates=self._windows,
             step_id=self.transitions,
             save=self.learner.state_dict,
             restore=self.learner.load_state_dict,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import Field
@@ -33,6 +33,8 @@ class GuardConfig(Config):
     good_every_updates: int = Field(500, ge=1)
     """Healthy updates after which the learner's state is kept. It is gone back to only after as many more without a
     fault: what is going wrong unseen must not be kept as good."""
+    good_every_windows: int = Field(5, ge=1)
+    """The same for GRPO, in windows."""
     settle_looks: int = Field(10, ge=1, le=50)
     """Healthy values of a signal before limits that are multiples of its median count."""
     q_limit: float | None = Field(None, gt=0)
@@ -71,8 +73,20 @@ class GuardConfig(Config):
     rollbacks_before_freeze: int = Field(2, ge=1)
     """Rollbacks in a row, with no good state kept between, after which learning freezes."""
 
-    def detectors(self, *, q_limit: float | None) -> list[Detector]:
-        """Returns what to look at; a signal that a learner doesn't have is never found."""
+    def detectors(self, *, q_limit: float | None, by_window: bool = False) -> list[Detector]:
+        """Returns what to look at; a signal that a learner doesn't have is never found.
+
+        Args:
+            q_limit: Largest |Q| allowed, or None.
+            by_window: A look is at a whole window, from which the learner has learned for epochs: thousands of rewards
+                are no noise, and by the next look the value network believes them. So one look is enough.
+        """
+        detectors = self._detectors(q_limit)
+        if not by_window:
+            return detectors
+        return [replace(each, limit=each.limit.model_copy(update={"looks": 1})) for each in detectors]
+
+    def _detectors(self, q_limit: float | None) -> list[Detector]:
         settle = self.settle_looks
 
         def times_median(signal: str, limit: LimitConfig, *, least: float = 0.0) -> Detector:
@@ -137,17 +151,19 @@ class StabilityGuard:
     Args:
         config: Settings.
         q_limit: Largest |Q| allowed, or None.
+        by_window: As for `GuardConfig.detectors`.
 
     Attributes:
         num_envs: Environments that drive, each in the middle of an episode when a rollback comes.
     """
 
-    def __init__(self, config: GuardConfig, *, q_limit: float | None) -> None:
+    def __init__(self, config: GuardConfig, *, q_limit: float | None, by_window: bool = False) -> None:
         self.config = config
+        self._good_every = config.good_every_windows if by_window else config.good_every_updates
         self.rollbacks = 0
         self.in_a_row = 0
         self.is_frozen = False
-        self.watch = Watch(config.detectors(q_limit=q_limit))
+        self.watch = Watch(config.detectors(q_limit=q_limit, by_window=by_window))
         self.returns = ReturnWatch()
         self.num_envs = 1
         self._warnings: list[str] = []
@@ -171,7 +187,7 @@ class StabilityGuard:
 
         Args:
             metrics: Newest values by name.
-            updates: Updates done.
+            updates: Updates done, or windows learned from.
             step_id: Number of the next transition.
             save: Returns the learner's state.
             restore: Puts a state back.
@@ -182,7 +198,7 @@ class StabilityGuard:
         finding = self.watch.look({**metrics, "return_shortfall": self.returns.shortfall})
         self._warnings += finding.warnings
         if finding.fault is None:
-            if finding.is_healthy and updates - self._newest.updates >= self.config.good_every_updates:
+            if finding.is_healthy and updates - self._newest.updates >= self._good_every:
                 self._good, self._newest = self._newest, _Kept(save(), step_id, updates)
                 self.in_a_row = 0
             return None
