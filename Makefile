@@ -35,6 +35,8 @@ $(VENV)/.native: $(VENV)/.deps $(RUST_SOURCES)
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable . \
 	  && echo "$(CURDIR)" > $(VENV)/.installed; }
 	source $(BIN)/activate && maturin develop --release --skip-install --quiet
+	@# Tests and workers start many interpreters; where PYTHONDONTWRITEBYTECODE is set, each would compile anew.
+	$(BIN)/python -m compileall -q python/carla_online
 	touch $@
 
 .PHONY: demo
