@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import Field
@@ -42,6 +42,9 @@ class GuardConfig(Config):
     reward_agreement: LimitConfig = LimitConfig(stop=0.2, looks=3)
     """Cosine between the rewards that came and those that the critics expected, as a share of its median: near 0 if
     either means nothing any more, negative if a sign was flipped."""
+    window_agreement: LimitConfig = LimitConfig(stop=-0.3)
+    """The same for GRPO, whose value network believes in a flipped sign after one window. Windows in which hardly
+    anything happens come near 0 in good health."""
     reward_ratio: LimitConfig = LimitConfig(stop=6.0, looks=2)
     """Size of the rewards that came over that of the expected ones, in multiples of its median."""
     loss: LimitConfig = LimitConfig(stop=100.0, looks=3)
@@ -78,31 +81,24 @@ class GuardConfig(Config):
 
         Args:
             q_limit: Largest |Q| allowed, or None.
-            by_window: A look is at a whole window, from which the learner has learned for epochs: thousands of rewards
-                are no noise, and by the next look the value network believes them. So one look is enough.
+            by_window: A look is at a whole window, from which the learner has learned for epochs: by the next look the
+                value network believes what it saw. So one look is enough for limits above a median.
         """
-        detectors = self._detectors(q_limit)
-        if not by_window:
-            return detectors
-        return [replace(each, limit=each.limit.model_copy(update={"looks": 1})) for each in detectors]
-
-    def _detectors(self, q_limit: float | None) -> list[Detector]:
         settle = self.settle_looks
 
         def times_median(signal: str, limit: LimitConfig, *, least: float = 0.0) -> Detector:
-            return Detector(signal, limit, of_median=True, least_median=least, settle_looks=settle)
+            looks = 1 if by_window else limit.looks
+            limit = limit.model_copy(update={"looks": looks})
+            healthy = _EXPECTED_RATIO if signal == "reward_ratio" else None
+            return Detector(signal, limit, of_median=True, least_median=least, settle_looks=settle, healthy=healthy)
 
+        agreement = self.window_agreement if by_window else self.reward_agreement
         return [
             Detector("q_max", LimitConfig(stop=q_limit)),
             Detector(
-                "reward_agreement",
-                self.reward_agreement,
-                side="below",
-                of_median=True,
-                least_median=0.2,
-                settle_looks=settle,
+                "reward_agreement", agreement, side="below", of_median=True, least_median=0.2, settle_looks=settle
             ),
-            Detector("reward_ratio", self.reward_ratio, of_median=True, settle_looks=settle, healthy=_EXPECTED_RATIO),
+            times_median("reward_ratio", self.reward_ratio),
             times_median("q_loss", self.loss),
             times_median("value_loss", self.loss),
             times_median("q_grad_norm", self.gradient),
