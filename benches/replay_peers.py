@@ -7,6 +7,7 @@ that can't be imported or used is left out, with the reason.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,10 @@ from rows import ACTION_DIM, IMAGE_SHAPE, OBS_DIM, Columns, chunks, image_rows, 
 Run = Callable[[int], None]
 
 
-class Peer:
+class Peer(ABC):
     """A library's buffer of a number of rows. `linked`: observations are stored once; `image`: they are images."""
 
-    library = ""
+    package = ""
 
     def __init__(self, rows: int, *, linked: bool, image: bool = False, streams: int = 1) -> None:
         self.rows, self.linked, self.image, self.streams = rows, linked, image, streams
@@ -30,23 +31,23 @@ class Peer:
         self.obs_dtype: Any = np.uint8 if image else np.float32
         self.build()
 
+    @abstractmethod
     def build(self) -> None:
         """Makes the buffer and fills it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add(self, count: int) -> Run:
         """Adds `count` rows a call; one after the other or one a stream, as the library wants them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sample(self, batch: int) -> Run:
         """Draws a batch a call."""
-        raise NotImplementedError
 
 
 class Cpprb(Peer):
     """cpprb's ring; `next_of` where observations are stored once."""
 
-    library = "cpprb"
+    package = "cpprb"
     prioritised = False
 
     def build(self) -> None:
@@ -92,7 +93,7 @@ class CpprbPrioritised(Cpprb):
 class StableBaselines3(Peer):
     """stable-baselines3's buffer; its information list is not read (`handle_timeout_termination=False`)."""
 
-    library = "stable-baselines3"
+    package = "stable-baselines3"
 
     def build(self) -> None:
         import gymnasium as gym
@@ -134,7 +135,7 @@ class StableBaselines3(Peer):
 class Tianshou(Peer):
     """tianshou's buffer, filled by writing its arrays: adding a million rows one by one takes half a minute."""
 
-    library = "tianshou"
+    package = "tianshou"
 
     def make(self) -> Any:
         """The empty buffer."""
@@ -211,7 +212,7 @@ class TianshouPrioritised(Tianshou):
 class TorchRL(Peer):
     """TorchRL's buffer over memory tensors, given a ready TensorDict; it stores both observations."""
 
-    library = "torchrl"
+    package = "torchrl"
 
     def build(self) -> None:
         from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
@@ -275,13 +276,13 @@ def available(
     """Builds the peers that can be used here; returns them and, by name, why the others can't."""
     found, skipped = [], {}
     for kind in kinds:
-        if not wants(kind.library):
-            skipped[kind.library] = "not asked for"
+        if not wants(kind.package):
+            skipped[kind.package] = "not asked for"
             continue
         try:
             found.append(kind(rows, **options))
         except Exception as error:  # a library's own failure must not end the measurement of the others
-            skipped[kind.library] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            skipped[kind.package] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return found, skipped
 
 

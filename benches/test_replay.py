@@ -59,7 +59,7 @@ class Stand:
                 Contender("gather loop", "limit", self.limit.sample(batch, guarded=False)),
                 Contender("gather loop, blocks checked", "limit", self.limit.sample(batch, guarded=True)),
             ]
-        return contenders + [Contender(peer.library, "library", peer.sample(batch)) for peer in self.peers]
+        return contenders + [Contender(peer.package, "library", peer.sample(batch)) for peer in self.peers]
 
     def adding_one(self) -> list[Contender]:
         """Everybody adds one row."""
@@ -68,7 +68,7 @@ class Stand:
             contenders.append(Contender("slice stores", "numpy", self.numpy.add_one()))
         if self.limit is not None:
             contenders.append(Contender("bare METH_FASTCALL, five arrays", "limit", self.limit.add_call()))
-        return contenders + [Contender(peer.library, "library", peer.add(1)) for peer in self.peers]
+        return contenders + [Contender(peer.package, "library", peer.add(1)) for peer in self.peers]
 
     def adding_many(self, count: int) -> list[Contender]:
         """Everybody adds as many rows in one call."""
@@ -80,7 +80,7 @@ class Stand:
                 Contender("memcpy into the same layout", "limit", self.limit.add_copy(count)),
                 Contender("memcpy and CRC32C", "limit", self.limit.add_copy(count, checksum=True)),
             ]
-        return contenders + [Contender(peer.library, "library", peer.add(count)) for peer in self.peers]
+        return contenders + [Contender(peer.package, "library", peer.add(count)) for peer in self.peers]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["linked", "both_stored"])

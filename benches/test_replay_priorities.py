@@ -21,7 +21,7 @@ def test_prioritised_cycle(benchmark: Any, arena: Arena, batch: int) -> None:
     peers, skipped = replay_peers.available(replay_peers.PRIORITISED, arena.wants, arena.rows, linked=False)
     contenders = [
         Contender("append, sample_into, update_priorities", "ours", ours.cycle(batch)),
-        *[Contender(peer.library, "library", peer.cycle(batch)) for peer in peers],
+        *[Contender(peer.package, "library", peer.cycle(batch)) for peer in peers],
     ]
     if arena.is_measuring:
         contenders = [contenders[0], *[one for one in contenders[1:] if _works(one, skipped)]]

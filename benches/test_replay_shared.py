@@ -78,7 +78,7 @@ def _saved(peer: Peer, path: Path) -> Callable[[], object]:
     if isinstance(peer, TorchRL):
         buffer.dumps(path / "torchrl")
         return lambda: buffer.loads(path / "torchrl")
-    raise TypeError(peer.library)
+    raise TypeError(peer.package)
 
 
 def test_reopen(benchmark: Any, arena: Arena) -> None:
@@ -87,15 +87,15 @@ def test_reopen(benchmark: Any, arena: Arena) -> None:
     directory.mkdir()
     Ours(directory / "ours", arena.rows, linked=False).close()
     contenders = [Contender("open and close", "ours", _opened(directory / "ours"))]
-    skipped = {Cpprb.library: "load_transitions decompresses: about 5 s"}
+    skipped = {Cpprb.package: "load_transitions decompresses: about 5 s"}
     for kind in (StableBaselines3, Tianshou, TorchRL):
-        if not arena.wants(kind.library):
+        if not arena.wants(kind.package):
             continue
         try:
             load = _saved(kind(arena.rows, linked=False), directory)
             load()
-            contenders.append(Contender(f"{kind.library} load", "library", repeated(load)))
+            contenders.append(Contender(f"{kind.package} load", "library", repeated(load)))
         except Exception as error:  # a library's own failure must not end the measurement of the others
-            skipped[kind.library] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            skipped[kind.package] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     size_mb = 525 * arena.rows / 1e6
     arena.contest(benchmark, f"replay/reopen {size_mb:,.0f} MB", contenders, skipped=skipped, gated=False)

@@ -27,11 +27,11 @@ CLEAN_RUNS = int(os.environ.get("CARLA_ONLINE_GUARD_CLEAN", "20"))
 PROGRAM = ROOT / "tests" / "support" / "faults.py"
 OPTIONS = {
     "sac_pendulum": ("score_every=100",),
-    "grpo_pendulum": ("score_every=1",),
-    "sac_straight": ("score_every=500", "steps=800000", "episodes=40"),
-    "grpo_straight": ("score_every=1000", "steps=3000000", "episodes=40"),
+    "grpo_pendulum": ("score_every=2000",),
+    "sac_straight": ("score_every=32000", "steps=800000", "episodes=40"),
+    "grpo_straight": ("score_every=65536", "steps=3000000", "episodes=40"),
 }
-"""How often a policy is scored, in updates; and shorter runs where the default length takes long."""
+"""How often a policy is scored, in environment steps; and shorter runs where the default length takes long."""
 LEAST_AT_ROLLBACK, LEAST_AT_END = 0.75, 0.95
 
 
@@ -47,12 +47,21 @@ class Course:
         scores = [score for _, score in self.told["scores"]]
         return float(np.mean(scores[-max(1, len(scores) // 4) :]))
 
-    def lowest_before_rollback(self) -> float:
-        """The lowest score from the fault to the first rollback (or the end)."""
-        began = self.told["began"]
-        first = next((int(text.split()[0]) for text in self.told["texts"] if "went back" in text), self.told["updates"])
-        between = [score for updates, score in self.told["scores"] if began < updates <= first]
-        return min(between, default=float("inf"))
+    @property
+    def rollbacks(self) -> list[tuple[int, str]]:
+        """When the guard went back, in environment steps, and why."""
+        return [(step, text) for step, text in self.told["texts"] if "went back" in text]
+
+    def after_fault(self) -> tuple[int, str] | None:
+        """The first rollback since the fault came; None if it was never noticed."""
+        return next(((step, text) for step, text in self.rollbacks if step >= self.told["began"]), None)
+
+    def lowest_before_rollback(self) -> float | None:
+        """The lowest score from the fault to the rollback (or the end); None if none was taken in between."""
+        noticed = self.after_fault()
+        until = float("inf") if noticed is None else noticed[0]
+        between = [score for step, score in self.told["scores"] if self.told["began"] < step < until]
+        return min(between, default=None)
 
 
 def run(config: str, folder: Path, *options: str) -> Course:
@@ -83,15 +92,20 @@ def _judge(figures: Figures, config: str, course: Course, *, bottom: float, top:
     def normalised(score: float) -> float:
         return min((score - bottom) / (top - bottom), 1.0)
 
-    told = course.told
-    lowest, last = normalised(course.lowest_before_rollback()), normalised(course.level)
-    reason = next((text for text in told["texts"] if "went back" in text), "never noticed")
+    told, noticed, lowest = course.told, course.after_fault(), course.lowest_before_rollback()
+    early = [text for step, text in course.rollbacks if step < told["began"]]
+    last = normalised(course.level)
+    is_in_time = noticed is not None and (lowest is None or normalised(lowest) >= LEAST_AT_ROLLBACK)
+    shown = "not scored" if lowest is None else f"{normalised(lowest):.2f} at the lowest"
+    then = "never noticed" if noticed is None else f"at {noticed[0]:,}: {noticed[1]}"
     figures.check(
         f"{config}: {told['fault']}",
-        holds=told["rollbacks"] >= 1 and lowest >= LEAST_AT_ROLLBACK and last >= LEAST_AT_END,
-        measured=f"{lowest:.2f} at the lowest before the rollback, {last:.2f} at the end, {told['rollbacks']} "
-        f"rollbacks{', frozen' if told['is_frozen'] else ''}; fault at update {told['began']}, then: {reason}",
-        target=f"a rollback, at least {LEAST_AT_ROLLBACK} before it and {LEAST_AT_END} at the end",
+        holds=is_in_time and not early and last >= LEAST_AT_END,
+        measured=f"{shown} before the rollback, {last:.2f} at the end, {told['rollbacks']} rollbacks"
+        f"{', frozen' if told['is_frozen'] else ''}, {len(early)} before the fault; fault at {told['began']:,} env "
+        f"steps, then {then}",
+        target=f"a rollback since the fault and none before, at least {LEAST_AT_ROLLBACK} before it, {LEAST_AT_END} at "
+        "the end",
         seed="0",
         started_s=started_s,
     )

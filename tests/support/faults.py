@@ -1,9 +1,9 @@
 """Faults put into a run on purpose, and a process that tells how the policy fares under them.
 
-`python faults.py CONFIG FOLDER KEY=VALUE...` writes FOLDER/course.json: at which update the fault came, the score of
-the deterministic policy over the run, every look of the guard and what it did. Keys: fault, seed, at_share (of the
-run's steps), lasts (true: until the end; false: until the guard has acted), steps (of the run), score_every (updates),
-and learner.* of the configuration.
+`python faults.py CONFIG FOLDER KEY=VALUE...` writes FOLDER/course.json: when the fault came, the score of the
+deterministic policy over the run, every look of the guard and what it did, all by environment steps (the learner's
+count of updates goes back with it). Keys: fault, seed, at_share (of the run's steps), lasts (true: until the end;
+false: until the guard has acted), steps (of the run), score_every (env steps), and learner.* of the configuration.
 """
 
 from __future__ import annotations
@@ -43,15 +43,17 @@ class Fault(Callback):
             raise ValueError(f"fault {name} is none of {FAULTS}")
         self.name, self.at_env_steps, self.lasts = name, at_env_steps, lasts
         self.began: int | None = None
+        self._rollbacks_before = 0
         self._take_back: Callable[[], None] = lambda: None
 
     def on_step(self, runner: CARLAOnlineRunner, step: Step) -> None:
         """Begins the fault when its time has come, and ends it."""
         trainer: Any = runner.trainer
         if self.began is None and runner.env_steps >= self.at_env_steps and self.name != "none":
-            self.began = trainer.updates
+            self.began, self._rollbacks_before = runner.env_steps, trainer.guard.rollbacks
             self._take_back = self._put_in(runner)
-        if self.began is not None and trainer.guard.rollbacks and not self.lasts:
+        has_acted = trainer.guard.rollbacks > self._rollbacks_before
+        if self.began is not None and has_acted and not self.lasts:
             self._take_back()
             self._take_back = lambda: None
 
@@ -108,11 +110,11 @@ class Course(Callback):
 
     Args:
         score: Drives the policy.
-        every_updates: Updates between two scores.
+        every_env_steps: Environment steps between two scores.
     """
 
-    def __init__(self, score: Callable[[Any], float], *, every_updates: int) -> None:
-        self._score, self._every = score, every_updates
+    def __init__(self, score: Callable[[Any], float], *, every_env_steps: int) -> None:
+        self._score, self._every = score, every_env_steps
         self._next = 0
         self.looks: list[dict[str, float]] = []
         self.scores: list[tuple[int, float]] = []
@@ -121,10 +123,10 @@ class Course(Callback):
         """Keeps the signals, and scores the policy where it is due."""
         trainer: Any = runner.trainer
         shortfall = trainer.guard.returns.shortfall
-        self.looks.append({"updates": trainer.updates, "return_shortfall": shortfall, **metrics})
-        if trainer.updates >= self._next:
-            self._next = trainer.updates + self._every
-            self.scores.append((trainer.updates, self._score(trainer.policy)))
+        self.looks.append({"env_steps": runner.env_steps, "return_shortfall": shortfall, **metrics})
+        if runner.env_steps >= self._next:
+            self._next = runner.env_steps + self._every
+            self.scores.append((runner.env_steps, self._score(trainer.policy)))
 
 
 def scorer(config: Any, *, episodes: int) -> Callable[[Any], float]:
@@ -152,11 +154,11 @@ def main(words: list[str]) -> None:
         lasts=options.get("lasts", "false") == "true",
     )
     score = scorer(config, episodes=int(options.get("episodes", "20")))
-    course = Course(score, every_updates=int(options.get("score_every", "500")))
-    texts: list[str] = []
+    course = Course(score, every_env_steps=int(options.get("score_every", "500")))
+    texts: list[tuple[int, str]] = []
     with open_run(config, run_dir=folder, callbacks=[fault, course], show_progress=False) as runner:
         runner.evaluator = None
-        runner._metrics.text = lambda tag, text, step: texts.append(f"{runner.trainer.updates} {text}")  # type: ignore
+        runner._metrics.text = lambda tag, text, step: texts.append((step, text))  # type: ignore
         first = score(runner.trainer.policy)
         runner.run()
         trainer: Any = runner.trainer

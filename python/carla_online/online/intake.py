@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from carla_online.envs.contract import REWARD_TERM_NAMES
 from carla_online.envs.transitions import Step, TransitionSource
 from carla_online.envs.workers.incidents import ERROR, FAILURES, SERVER_FAILED, IncidentLog
+from carla_online.errors import CapabilityError
 from carla_online.online.episodes import EpisodeTracker
 from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, split_prefix
 
@@ -64,8 +65,15 @@ class Intake(ABC):
         return {}
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Goes on exactly from a `state`; only called where `can_restore`."""
-        raise NotImplementedError
+        """Goes on exactly from a `state`; only called where `can_restore`.
+
+        Raises:
+            CapabilityError: It can't put its worlds back.
+        """
+        raise CapabilityError(
+            f"{type(self).__name__} can't put its worlds back as they were: ask `can_restore` first, and begin new "
+            "episodes with `begin` where it is False."
+        )
 
     def metrics(self) -> dict[str, float]:
         """Returns metrics of its own by tag."""

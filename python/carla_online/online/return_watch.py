@@ -51,7 +51,7 @@ class ReturnWatch:
     below zero. Noise keeps it near zero; a policy that has become worse lets it grow with every episode. Kinds are
     apart: a curriculum's next stage returns less, and nothing is wrong.
 
-    Source: Page 1954, Biometrika 41, Continuous Inspection Schemes, section 2.
+    Source: Page 1954, Biometrika 41, Continuous Inspection Schemes.
     """
 
     def __init__(self) -> None:

@@ -87,7 +87,7 @@ impl Server {
         let journal = Journal::default();
         let host = Host::new(Parts {
             inbox: Arc::clone(&inbox),
-            library,
+            map_library: library,
             map: (name, map),
             residents: options.residents,
             faults,

@@ -43,7 +43,7 @@ class Site:
         self.world = self.client.get_world()
         self.synchronous()
         self.map = self.world.get_map()
-        self.library = self.world.get_blueprint_library()
+        self.blueprints = self.world.get_blueprint_library()
         points = self.map.get_spawn_points()
         if not points:
             raise RuntimeError(f"map {self.map.name} has no spawn points; load another one.")
@@ -83,7 +83,7 @@ class Site:
 
     def spawn(self, pattern: str, pose: Any = None, *, parent: Any = None, **attributes: str) -> Any:
         """Spawns the first blueprint that matches, with attributes; it is destroyed after the check."""
-        blueprint = self.library.filter(pattern)[0]
+        blueprint = self.blueprints.filter(pattern)[0]
         for name, value in attributes.items():
             if blueprint.has_attribute(name):
                 blueprint.set_attribute(name, value)

@@ -38,10 +38,10 @@ pub(super) fn load(host: &mut Host, call: &mut Call<'_>) -> Answer {
     }
     let source = match &host.sent_map {
         Some(text) if name == SENT_MAP => Source::Text(text.clone()),
-        _ => host.library.find(&name).cloned().ok_or_else(|| {
+        _ => host.map_library.find(&name).cloned().ok_or_else(|| {
             Refusal(format!(
                 "map '{name}' not found; there are {}",
-                host.library.names().join(", ")
+                host.map_library.names().join(", ")
             ))
         })?,
     };

@@ -74,7 +74,7 @@ pub(super) fn map_data(host: &mut Host, call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn available_maps(host: &mut Host, call: &mut Call<'_>) -> Answer {
-    let paths = host.library.paths();
+    let paths = host.map_library.paths();
     call.out.array(paths.len());
     paths.iter().for_each(|path| call.out.text(path));
     Ok(Done::Now)

@@ -54,7 +54,7 @@ pub struct Host {
     links: BTreeMap<LinkId, Arc<Link>>,
     inbox: Arc<Inbox>,
     blueprints: Blueprints,
-    library: Library,
+    map_library: Library,
     /// Baked maps by the name of their source.
     cache: BTreeMap<String, Arc<LoadedMap>>,
     loading: Option<Loading>,
@@ -77,7 +77,7 @@ pub struct Parts {
     /// Where requests arrive.
     pub inbox: Arc<Inbox>,
     /// Maps by name.
-    pub library: Library,
+    pub map_library: Library,
     /// The first map, and the name it is served under.
     pub map: (String, Arc<LoadedMap>),
     /// Traffic of the world's own.
@@ -102,7 +102,7 @@ impl Host {
             links: BTreeMap::new(),
             inbox: parts.inbox,
             blueprints: Blueprints::default(),
-            library: parts.library,
+            map_library: parts.map_library,
             cache: BTreeMap::from([(map.name.clone(), map)]),
             loading: None,
             sent_map: None,

@@ -33,7 +33,7 @@ def _track(site: Site, number: int) -> Any:
 @CHECKS("apply_batch_sync", "apply_batch", "tick_cue")
 def _batch(site: Site) -> None:
     command = site.carla.command
-    blueprint = site.library.filter("vehicle.tesla.model3")[0]
+    blueprint = site.blueprints.filter("vehicle.tesla.model3")[0]
     before = site.world.get_snapshot().frame
     first = site.client.apply_batch_sync([command.SpawnActor(blueprint, site.points[0])], False)[0]
     site.near("frames that a batch without tick takes", site.world.get_snapshot().frame - before, 0, 0)
@@ -59,7 +59,7 @@ def _asynchronous(site: Site) -> None:
 @CHECKS("SpawnActor.then, FutureActor", "apply_batch")
 def _chain(site: Site) -> None:
     command = site.carla.command
-    blueprint = site.library.filter("vehicle.tesla.model3")[0]
+    blueprint = site.blueprints.filter("vehicle.tesla.model3")[0]
     velocity = site.points[0].get_forward_vector() * 8.0
     spawn = command.SpawnActor(blueprint, site.points[0]).then(
         command.ApplyTargetVelocity(command.FutureActor, site.carla.Vector3D(velocity.x, velocity.y, 0.0))

@@ -73,9 +73,9 @@ def _actors(site: Site) -> str:
 
 @CHECKS("get_blueprint_library", "get_actor_definitions")
 def _library(site: Site) -> str:
-    counts = {kind: len(site.library.filter(kind + ".*")) for kind in ("vehicle", "walker", "static", "sensor")}
+    counts = {kind: len(site.blueprints.filter(kind + ".*")) for kind in ("vehicle", "walker", "static", "sensor")}
     site.holds("every kind is there", min(counts.values()) > 0, counts)
-    odd = [blueprint.id for blueprint in site.library if blueprint.id.count(".") != 2]
+    odd = [blueprint.id for blueprint in site.blueprints if blueprint.id.count(".") != 2]
     site.holds("every id has three parts", not odd, odd[:3])
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
@@ -113,7 +113,7 @@ def _spawn(site: Site) -> str:
 @CHECKS("try_spawn_actor", "spawn_actor")
 def _blocked(site: Site) -> None:
     site.car()
-    blueprint = site.library.filter("vehicle.tesla.model3")[0]
+    blueprint = site.blueprints.filter("vehicle.tesla.model3")[0]
     site.holds("an occupied place is refused", site.world.try_spawn_actor(blueprint, site.points[0]) is None)
     try:
         site.world.spawn_actor(blueprint, site.points[0])
