@@ -147,15 +147,17 @@ def test_every_mode_logs_what_the_guard_and_the_report_look_at(tmp_path, group_m
     assert all(np.isfinite(value) for value in seen.values())
 
 
-def test_a_nan_in_the_head_is_taken_back_before_it_reaches_the_environments(tmp_path):
+@pytest.mark.parametrize("part", ["head", "value"])
+def test_a_nan_in_the_weights_is_taken_back_before_it_reaches_the_environments(tmp_path, part):
     class Poison(Callback):
         done = False
 
         def on_step(self, runner, step):
             assert np.isfinite(step.obs).all()
             if runner.trainer.updates >= 20 and not self.done:
+                broken = runner.trainer.policy.head if part == "head" else runner.trainer.learner.value
                 with torch.no_grad():
-                    next(runner.trainer.policy.head.parameters())[0] = torch.nan
+                    next(broken.parameters())[0] = torch.nan
                 self.done = True
 
     config = tiny_grpo_config(env=PENDULUM)
@@ -167,6 +169,19 @@ def test_a_nan_in_the_head_is_taken_back_before_it_reaches_the_environments(tmp_
         assert all(torch.isfinite(value).all() for value in runner.trainer.learner.state_dict().values())
         assert runner.trainer.learner.actor_optimiser.param_groups[0]["lr"] == pytest.approx(1.5e-4)
         assert runner.trainer.updates > 20
+
+
+def test_a_rollback_brings_the_scale_of_the_advantages_back(tmp_path):
+    with open_run(tiny_grpo_config(env=PENDULUM), run_dir=tmp_path, show_progress=False) as runner:
+        runner.run(2_000)
+        trainer = runner.trainer
+        trainer.guard.begin(trainer._good_state(), step_id=0, updates=0)
+        before = trainer._scale.scale
+        for _ in range(20):
+            trainer._scale.update(1e4)
+        assert trainer._scale.scale > 2.0 * before
+        assert trainer._guard_against({"value_loss": float("inf")})
+        assert trainer._scale.scale == before
 
 
 def test_a_users_gymnasium_env_trains_with_branches(tmp_path):

@@ -68,6 +68,11 @@ def load_optimiser_state(optimiser: torch.optim.Adam, state: Mapping[str, Tensor
             optimiser.state.pop(parameter, None)
 
 
+def all_finite(state: Mapping[str, Tensor]) -> bool:
+    """Returns whether no tensor of a state holds NaN or infinity."""
+    return all(bool(value.isfinite().all()) for value in state.values())
+
+
 def tensors_below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Returns the tensors whose name starts with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

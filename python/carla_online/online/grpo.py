@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from carla_online.advantage import EmaScale
 from carla_online.envs.transitions import Step
 from carla_online.errors import CapabilityError, CheckpointError, ConfigError, PolicyError
 from carla_online.learners.grpo import GRPOLearner, ValueBatch
 from carla_online.learners.grpo_config import GRPOConfig
-from carla_online.learners.optimisers import tensors_below
+from carla_online.learners.optimisers import all_finite, tensors_below
 from carla_online.online.branches import drive_branches
 from carla_online.online.groups import Part, assemble, branch_part, critic_part, episode_part, window_part
 from carla_online.online.guard import GuardConfig, StabilityGuard
@@ -61,7 +62,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
         self._generator = torch.Generator().manual_seed(2 * seed + 1)
         self._scale = EmaScale(self.config.scale_decay)
         self.guard = StabilityGuard(guard or GuardConfig(), q_limit=None, by_window=True)
-        self.guard.begin(self.learner.state_dict(), step_id=0, updates=0)
+        self.guard.begin(self._good_state(), step_id=0, updates=0)
         self.transitions = 0
         self._capacity_rows = capacity_rows
         self._replay: ReplayRecorder | None = None
@@ -143,6 +144,8 @@ class OnlineGRPOTrainer(OnlineTrainer):
             return self._learn_from_episodes()
         if self._window_step < self.config.window_steps:
             return {}
+        if self._take_back_broken_weights():  # credit by a broken value network would be refused
+            return {"guard_rollbacks": float(self.guard.rollbacks)}
         critics: ValueBatch | None = None
         if self.config.group_mode == "critic":
             part, critics = critic_part(self._window, self.learner)
@@ -170,8 +173,7 @@ class OnlineGRPOTrainer(OnlineTrainer):
 
     def state(self) -> TrainerState:
         """Returns learner, scale, open window and counters; see `OnlineTrainer.state`."""
-        if not all(bool(value.isfinite().all()) for value in self.learner.state_dict().values()):
-            self._guard_against({"weights": float("nan")})  # a checkpoint must not keep what is broken
+        self._take_back_broken_weights()  # a checkpoint must not keep them
         arrays = {f"recorder.{name}": value for name, value in self._recorder.state_dict().items()}
         arrays |= {f"window.{name}": value for name, value in self._window.state_dict().items()}
         for index, branches in enumerate(self._branches):
@@ -291,14 +293,27 @@ class OnlineGRPOTrainer(OnlineTrainer):
         self._windows += 1
         return metrics if not self._guard_against(metrics) else {"guard_rollbacks": float(self.guard.rollbacks)}
 
+    def _good_state(self) -> dict[str, Tensor]:
+        """What a rollback goes back to: the learner, and the scale of the advantages."""
+        scale = {f"scale.{name}": value.clone() for name, value in self._scale.state_dict().items()}
+        return self.learner.state_dict() | scale
+
+    def _go_back(self, state: dict[str, Tensor]) -> None:
+        self.learner.load_state_dict(state)
+        self._scale.load_state_dict(tensors_below(state, "scale."))
+
+    def _take_back_broken_weights(self) -> bool:
+        """Goes back if a weight isn't finite; returns whether it did."""
+        return not all_finite(self.learner.state_dict()) and self._guard_against({"weights": float("nan")})
+
     def _guard_against(self, metrics: dict[str, float]) -> bool:
         """Lets the guard judge metrics; returns whether it went back to the last good state."""
         rollback = self.guard.look(
             metrics,
             updates=self._windows,
             step_id=self.transitions,
-            save=self.learner.state_dict,
-            restore=self.learner.load_state_dict,
+            save=self._good_state,
+            restore=self._go_back,
         )
         if rollback is None:
             return False

@@ -16,7 +16,7 @@ from carla_online.envs.transitions import Step
 from carla_online.errors import CheckpointError, PolicyError
 from carla_online.learners.config import SACConfig
 from carla_online.learners.credit import reward_agreement
-from carla_online.learners.optimisers import tensors_below
+from carla_online.learners.optimisers import all_finite, tensors_below
 from carla_online.learners.sac import SACLearner, TransitionBatch
 from carla_online.online.collector import Collector
 from carla_online.online.earlier import EarlierBuffers
@@ -235,7 +235,7 @@ class OnlineSACTrainer(OnlineTrainer):
 
     def state(self) -> TrainerState:
         """Returns learner, exploration, open transitions and counters; see `OnlineTrainer.state`."""
-        if not all(bool(value.isfinite().all()) for value in self.learner.state_dict().values()):
+        if not all_finite(self.learner.state_dict()):
             self._guard_against({"weights": float("nan")})  # a checkpoint must not keep what is broken
         arrays = {f"collector.{name}": value for name, value in self._collector.state_dict().items()}
         arrays |= {f"warmup.{name}": value for name, value in self._warmup.state_dict().items()}
