@@ -217,3 +217,20 @@ def test_stepping_repeats_itself_bit_for_bit_after_a_reload(client, world):
     client.reload_world(False)
     world.tick()
     assert crash() == first
+
+
+def test_rays_name_what_they_meet_nearest_first(world):
+    lorry = car(world, x=50.0, model="vehicle.carlamotors.firetruck")
+    man = world.get_blueprint_library().filter("walker.pedestrian.*")[0]
+    world.spawn_actor(man, carla.Transform(carla.Location(40.0, 1.75, 1.0)))
+    ticks(world, 20)
+    along = world.cast_ray(carla.Location(30.0, 1.75, 1.0), carla.Location(90.0, 1.75, 1.0))
+    assert [hit.label for hit in along] == [carla.CityObjectLabel.Pedestrians, carla.CityObjectLabel.Truck]
+    assert along[1].location.x == pytest.approx(50.0 - lorry.bounding_box.extent.x, abs=0.3)
+    above = carla.Location(50.0, 1.75, 20.0)
+    down = world.cast_ray(above, carla.Location(50.0, 1.75, -1.0))
+    assert [hit.label for hit in down] == [carla.CityObjectLabel.Truck, carla.CityObjectLabel.Roads]
+    assert down[0].location.z == pytest.approx(2.0 * lorry.bounding_box.extent.z, abs=0.01)
+    assert world.ground_projection(above, 30.0).label == carla.CityObjectLabel.Truck
+    assert world.ground_projection(carla.Location(70.0, 1.75, 1.0), 2.0).location.z == pytest.approx(0.0)
+    assert world.ground_projection(above, 5.0) is None

@@ -5,15 +5,10 @@ use std::time::Instant;
 use super::Host;
 use super::call::{Answer, Call, Done, Refusal};
 use crate::wire::VERSION;
-use crate::wire::layout::{read_vector, read_weather, write_transform, write_vector};
+use crate::wire::layout::{read_weather, write_transform};
 use crate::wire::settings::Settings;
 use crate::wire::stream::world_stream;
 use crate::wire::token::token;
-
-/// CARLA's tag of a road.
-const ROAD_LABEL: u64 = 1;
-/// CARLA's tag of a building.
-const BUILDING_LABEL: u64 = 3;
 
 pub(super) fn version(_: &mut Host, call: &mut Call<'_>) -> Answer {
     call.out.text(VERSION);
@@ -132,82 +127,6 @@ pub(super) fn weather(host: &mut Host, call: &mut Call<'_>) -> Answer {
 
 pub(super) fn set_weather(host: &mut Host, call: &mut Call<'_>) -> Answer {
     host.session.weather = read_weather(&mut call.arguments)?;
-    Ok(Done::Now)
-}
-
-fn write_labelled(call: &mut Call<'_>, found: Option<([f32; 3], u64)>) {
-    let (place, label) = found.unwrap_or_default();
-    call.out.array(2);
-    call.out.boolean(found.is_some());
-    call.out.array(2);
-    write_vector(call.out, place);
-    call.out.unsigned(label);
-}
-
-/// The first thing along a ray: the ground below it, or an obstacle's box for a level ray.
-pub(super) fn project_point(host: &mut Host, call: &mut Call<'_>) -> Answer {
-    let from = read_vector(&mut call.arguments)?;
-    let direction = read_vector(&mut call.arguments)?;
-    let reach_m = call.arguments.single()?;
-    let found = ground_hit(host, from, direction, reach_m).map(|place| (place, ROAD_LABEL));
-    write_labelled(call, found);
-    Ok(Done::Now)
-}
-
-fn ground_hit(host: &Host, from: [f32; 3], direction: [f32; 3], reach_m: f32) -> Option<[f32; 3]> {
-    let length = direction
-        .iter()
-        .map(|value| value * value)
-        .sum::<f32>()
-        .sqrt();
-    if length == 0.0 || direction[2] >= 0.0 {
-        return None;
-    }
-    let unit = direction.map(|value| value / length);
-    // The ground is nearly level: a second look at where the ray meets the first height is enough.
-    let mut place = from;
-    for _ in 0..3 {
-        let ground_z = host.session.stage.ground_z(place);
-        let along = (ground_z - from[2]) / unit[2];
-        if along < 0.0 || along > reach_m {
-            return None;
-        }
-        place = [
-            from[0] + unit[0] * along,
-            from[1] + unit[1] * along,
-            ground_z,
-        ];
-    }
-    Some(place)
-}
-
-/// Every labelled point between two places: at most one obstacle and the ground.
-pub(super) fn cast_ray(host: &mut Host, call: &mut Call<'_>) -> Answer {
-    let from = read_vector(&mut call.arguments)?;
-    let to = read_vector(&mut call.arguments)?;
-    let way: [f32; 3] = std::array::from_fn(|i| to[i] - from[i]);
-    let reach_m = way.iter().map(|value| value * value).sum::<f32>().sqrt();
-    let level_m = (way[0] * way[0] + way[1] * way[1]).sqrt();
-    let mut hits = Vec::new();
-    if level_m > 1e-3 {
-        let unit = (way[0] / level_m, way[1] / level_m);
-        if let Some((_, distance_m)) = host.session.stage.cast(from, unit, level_m) {
-            let share = distance_m / level_m;
-            hits.push((
-                std::array::from_fn(|i| from[i] + way[i] * share),
-                BUILDING_LABEL,
-            ));
-        }
-    }
-    if let Some(place) = ground_hit(host, from, way, reach_m) {
-        hits.push((place, ROAD_LABEL));
-    }
-    call.out.array(hits.len());
-    for (place, label) in hits {
-        call.out.array(2);
-        write_vector(call.out, place);
-        call.out.unsigned(label);
-    }
     Ok(Done::Now)
 }
 

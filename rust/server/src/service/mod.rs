@@ -13,6 +13,7 @@ mod episode;
 mod journal;
 mod lights;
 mod maps;
+mod rays;
 mod residents;
 mod session;
 mod spawn;

@@ -2,7 +2,8 @@
 
 use super::call::{Answer, Call};
 use super::{
-    Action, Host, actors, batch, episode, lights, maps, spawn, sundry, traffic_manager, vehicles,
+    Action, Host, actors, batch, episode, lights, maps, rays, spawn, sundry, traffic_manager,
+    vehicles,
 };
 use crate::wire::reply::Shape;
 use crate::wire::reply::Shape::{Bare, Value, Void};
@@ -119,7 +120,7 @@ static TABLE: &[Row] = &[
     neutral("are_gbuffers_enabled", Value, FALSE),
     neutral("blend_pose", Void, NOTHING),
     call("carla_online_control", Value, maps::control),
-    call("cast_ray", Value, maps::cast_ray),
+    call("cast_ray", Value, rays::cast_ray),
     neutral("clear_debug_shape", Void, NOTHING),
     neutral("clear_debug_string", Void, NOTHING),
     still("close_vehicle_door", actors::accept),
@@ -225,7 +226,7 @@ static TABLE: &[Row] = &[
     neutral("load_map_layer", Void, NOTHING),
     call("load_new_episode", Void, episode::load),
     still("open_vehicle_door", actors::accept),
-    call("project_point", Value, maps::project_point),
+    call("project_point", Value, rays::project_point),
     neutral("query_lights_state", Value, EMPTY),
     canned("replay_file", Value, sundry::no_recorder),
     call("request_file", Value, maps::request_file),

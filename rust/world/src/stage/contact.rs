@@ -80,7 +80,7 @@ impl Shape {
         }
     }
 
-    fn of_solid(index: usize, solid: &Solid) -> Self {
+    pub fn of_solid(index: usize, solid: &Solid) -> Self {
         let yaw = solid.yaw_deg.to_radians();
         Self {
             index,
@@ -175,19 +175,25 @@ impl Shape {
         }
     }
 
-    /// Whether a ray from a point along a unit direction hits the box, and how far away.
-    pub fn ray(&self, from: Vector, direction: (f32, f32), radius_m: f32) -> Option<f32> {
-        if from[2] < self.low - radius_m || from[2] > self.high + radius_m {
-            return None;
-        }
+    /// How far along a unit direction a ray enters the box, grown by a radius; 0 where it begins inside.
+    pub fn ray(&self, from: Vector, direction: Vector, radius_m: f32) -> Option<f32> {
         let (dx, dy) = (self.x - from[0], self.y - from[1]);
+        let (cos, sin) = self.heading;
+        let middle = 0.5 * (self.low + self.high);
         let (mut near, mut far) = (f32::NEG_INFINITY, f32::INFINITY);
-        for (axis, half) in [
-            (self.heading, self.half.0),
-            ((-self.heading.1, self.heading.0), self.half.1),
+        for (distance, rate, half) in [
+            (
+                dx * cos + dy * sin,
+                direction[0] * cos + direction[1] * sin,
+                self.half.0,
+            ),
+            (
+                dy * cos - dx * sin,
+                direction[1] * cos - direction[0] * sin,
+                self.half.1,
+            ),
+            (middle - from[2], direction[2], self.high - middle),
         ] {
-            let distance = dx * axis.0 + dy * axis.1;
-            let rate = direction.0 * axis.0 + direction.1 * axis.1;
             let half = half + radius_m;
             if rate.abs() < 1e-6 {
                 if distance.abs() > half {
@@ -222,11 +228,11 @@ pub(super) fn blocker(actors: &[Actor], solids: &[Solid], candidate: &Actor) -> 
     solids.iter().enumerate().position(hit).map(Other::Solid)
 }
 
-/// The nearest thing along a ray: used by the obstacle sensor and by ray queries.
+/// The nearest thing along a ray with a radius: what an obstacle sensor sees.
 pub(super) fn nearest(
     actors: &[Actor],
     solids: &[Solid],
-    ray: (Vector, (f32, f32)),
+    (from, direction): (Vector, Vector),
     radius_m: f32,
     is_wanted: impl Fn(&Actor) -> bool,
 ) -> Option<(Other, f32)> {
@@ -244,13 +250,13 @@ pub(super) fn nearest(
     {
         offer(
             Other::Actor(actor.id),
-            Shape::of_actor(0, actor).ray(ray.0, ray.1, radius_m),
+            Shape::of_actor(0, actor).ray(from, direction, radius_m),
         );
     }
     for (index, solid) in solids.iter().enumerate() {
         offer(
             Other::Solid(index),
-            Shape::of_solid(index, solid).ray(ray.0, ray.1, radius_m),
+            Shape::of_solid(index, solid).ray(from, direction, radius_m),
         );
     }
     best

@@ -15,6 +15,7 @@ pub mod lights;
 pub mod physics;
 pub mod population;
 pub mod pose;
+pub mod rays;
 pub mod sensor;
 mod step;
 pub mod vehicle;
@@ -314,17 +315,6 @@ impl Stage {
         Some((id, self.actor(id).ok()?.light()?.state))
     }
 
-    /// Height of the ground below or above a place.
-    pub fn ground_z(&self, location: Vector) -> f32 {
-        ground::Footing::default().find(&self.map, location).z
-    }
-
-    /// The nearest obstacle along a level ray, and its distance.
-    pub fn cast(&self, from: Vector, direction: (f32, f32), reach_m: f32) -> Option<(Other, f32)> {
-        contact::nearest(&self.actors, &self.solids, (from, direction), 0.0, |_| true)
-            .filter(|(_, distance_m)| *distance_m <= reach_m)
-    }
-
     /// Moves a sensor's clock by `dt_s` and hands over what it measures in this step, if somebody listens.
     pub fn measure(&mut self, id: u32, dt_s: f64, mut give: impl FnMut(Reading)) -> Result<()> {
         let index = self.index(id)?;
@@ -365,7 +355,8 @@ impl Stage {
                 only_dynamics,
             } => {
                 let actor = &self.actors[index];
-                let ray = (actor.pose.location, actor.pose.rotation.heading());
+                let (cos, sin) = actor.pose.rotation.heading();
+                let ray = (actor.pose.location, [cos, sin, 0.0]);
                 let solids: &[Solid] = if only_dynamics { &[] } else { &self.solids };
                 let is_wanted = |other: &Actor| {
                     other.id != actor.parent
