@@ -238,6 +238,8 @@ def traffic() -> None:
             lost += 20 - left if asked == 20 else 20
             walkers.append(people)
             red, collisions = red + rest[0], collisions + rest[1]
+            if any(rest):
+                FIGURES.note(f"run {run}: {out.stderr[-1000:].strip()}")
         FIGURES.check(
             f"{town}: {TRAFFIC_RUNS} runs of {TRAFFIC_TICKS} ticks, 20 vehicles under Traffic Manager, 10 AI walkers",
             holds=hung == broken == lost == red == collisions == 0 and min(walkers, default=0) == 10,

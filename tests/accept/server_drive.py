@@ -24,13 +24,14 @@ class Watch:
         self._map = world.get_map()
         self._at: dict[int, carla.Actor] = {}
         self._red_since: dict[int, float] = {}
-        self._left: dict[int, int] = {}
-        self.collisions: set[tuple[int, int]] = set()
-        self.red_runs = 0
+        self._left: dict[int, tuple[int, str]] = {}
+        self.collisions: dict[tuple[int, int], str] = {}
+        self.red_runs: list[str] = []
+        self._came: dict[int, tuple[int, float, str]] = {}
         blueprint = world.get_blueprint_library().find("sensor.other.collision")
         self._sensors = [world.spawn_actor(blueprint, carla.Transform(), attach_to=car) for car in vehicles]
         for sensor in self._sensors:
-            sensor.listen(lambda event: self.collisions.add((event.actor.id, event.other_actor.id)))
+            sensor.listen(self._collide)
 
     def look(self, tick: int) -> None:
         """Looks at everybody after a tick."""
@@ -39,22 +40,45 @@ class Watch:
                 continue
             light = car.get_traffic_light() if car.is_at_traffic_light() else None
             before = self._at.get(car.id)
+            speed_mps = car.get_velocity().length()
             if before is not None and (light is None or light.id != before.id) and self._is_red(before, tick):
-                self._left[car.id] = tick
+                self._left[car.id] = (tick, self._story(car, before, tick, speed_mps))
             if light is None:
                 self._at.pop(car.id, None)
+                self._came.pop(car.id, None)
             else:
                 self._at[car.id] = light
                 self._is_red(light, tick)
+                self._came.setdefault(car.id, (tick, speed_mps, str(light.state)))
             # Leaving the box counts once the junction is reached.
             left = self._left.get(car.id)
             if left is not None:
                 waypoint = self._map.get_waypoint(car.get_location())
                 if waypoint is not None and waypoint.is_junction:
-                    self.red_runs += 1
+                    self.red_runs.append(left[1])
                     del self._left[car.id]
-                elif tick - left > 3.0 / STEP_S:
+                elif tick - left[0] > 3.0 / STEP_S:
                     del self._left[car.id]
+
+    def _collide(self, event: carla.CollisionEvent) -> None:
+        one, other = event.actor, event.other_actor
+        if (one.id, other.id) not in self.collisions:
+            self.collisions[one.id, other.id] = f"frame {event.frame}: " + " into ".join(
+                f"{actor.type_id} {actor.id} at ({place.location.x:.1f}, {place.location.y:.1f}) heading "
+                f"{place.rotation.yaw:.0f} with {actor.get_velocity().length():.1f} m/s"
+                for actor in (one, other)
+                for place in [actor.get_transform()]
+            )
+
+    def _story(self, car: carla.Actor, light: carla.Actor, tick: int, speed_mps: float) -> str:
+        """How a car came to leave a light's box at red."""
+        came, came_mps, state = self._came.get(car.id, (tick, speed_mps, "unknown"))
+        place = car.get_location()
+        return (
+            f"tick {tick}, car {car.id}, light {light.id} at ({place.x:.1f}, {place.y:.1f}): came at {state} "
+            f"{(tick - came) * STEP_S:.2f} s before with {came_mps:.1f} m/s, left with {speed_mps:.1f} m/s, "
+            f"red for {(tick - self._red_since[light.id]) * STEP_S:.2f} s"
+        )
 
     def _is_red(self, light: carla.Actor, tick: int) -> bool:
         """Whether a light has been red for some time."""
@@ -112,9 +136,10 @@ def main(port: int, manager_port: int, seed: int, ticks: int) -> None:
         watch.look(tick)
     left = len(world.get_actors(ids))
     print(
-        f"left {left} of {len(ids)} walkers {walkers} red {watch.red_runs} collisions {len(watch.collisions)}",
+        f"left {left} of {len(ids)} walkers {walkers} red {len(watch.red_runs)} collisions {len(watch.collisions)}",
         flush=True,
     )
+    print(*watch.red_runs, *watch.collisions.values(), sep="\n", file=sys.stderr, flush=True)
     os._exit(0)  # the wheel may crash while it clears up
 
 

@@ -6,6 +6,7 @@ Town maps and recorded drives are taken from the folders that `CARLA_ONLINE_MAPS
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from figures import ROOT, Figures
 
 from carla_online._native import WorldBatch, write_map, write_road
+from carla_online.cli.configs import load_experiment
 from carla_online.envs.carla.dynamics import compare_models
 from carla_online.envs.carla.recording import read_drives
 from carla_online.envs.curriculum import read_curriculum, successes
@@ -27,12 +29,16 @@ from carla_online.envs.seeding import Split, seed_set
 from carla_online.envs.world.config import WorldEnvConfig
 from carla_online.envs.world.vector import WorldVectorEnv
 from carla_online.evaluation import evaluate_routes
+from carla_online.online import Callback, CARLAOnlineRunner, ExperimentConfig, open_run
+from carla_online.online.runner import LAST_POLICY
 from carla_online.policies.scripted import scripted_baseline
 from carla_online.policies.storage import load_policy
 
 FIGURES = Figures("world")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TRAINING_SEED = 0
+KEPT_EVERY = 100_000
+"""Environment steps between two policies that the curriculum's runs are looked at."""
 
 
 def oracle() -> None:
@@ -238,44 +244,64 @@ def _drive(policy: Any, mode: str, seeds: Any) -> Any:
 
 def curriculum() -> None:
     """Straight, lane change, intersections, for a delta head and a policy of its own, each in under 30 minutes."""
-    for config in ("sac_curriculum", "sac_curriculum_full"):
+    for name in ("sac_curriculum", "sac_curriculum_full"):
         started_s = time.monotonic()
-        with tempfile.TemporaryDirectory() as name:
-            run_dir = Path(name) / config
-            words = [sys.executable, "-m", "carla_online.cli", "train", config, "--run-dir", str(run_dir)]
-            words += ["--seed", str(TRAINING_SEED)]
-            subprocess.run(words, check=True, cwd=name, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        with tempfile.TemporaryDirectory() as folder:
+            run_dir = Path(folder) / name
+            overrides = [f"seed={TRAINING_SEED}", f"runner.checkpoint_every_env_steps={KEPT_EVERY}"]
+            config = load_experiment(name, overrides)
+            with open_run(config, run_dir=run_dir, show_progress=False, callbacks=[KeepPolicies()]) as runner:
+                runner.run()
             minutes = (time.monotonic() - started_s) / 60
             _judge_stages(config, run_dir, minutes, started_s)
 
 
-def _judge_stages(config: str, run_dir: Path, minutes: float, started_s: float) -> None:
-    from carla_online.cli.configs import load_experiment
+class KeepPolicies(Callback):
+    """Keeps the policy of every checkpoint."""
 
-    experiment = load_experiment(str(run_dir / "config.yaml"), [])
+    def on_checkpoint(self, runner: CARLAOnlineRunner, path: Path) -> None:
+        """Copies it beside the last one."""
+        last = runner.directory.path / LAST_POLICY
+        shutil.copy(last, last.with_name(f"at_{runner.env_steps:09d}.safetensors"))
+
+
+def _judge_stages(experiment: ExperimentConfig, run_dir: Path, minutes: float, started_s: float) -> None:
     assert isinstance(experiment.env, WorldEnvConfig)
     stages = experiment.env.stage_configs()
     course = read_curriculum(experiment.env.curriculum)
     assert course is not None
-    policy, baseline = load_policy(run_dir / "policies" / "last.safetensors"), scripted_baseline()
+    *earlier, last = (load_policy(path) for path in sorted((run_dir / LAST_POLICY).parent.glob("at_*.safetensors")))
+    baseline = scripted_baseline()
     seeds = seed_set(Split.EVALUATION, 0, 100)
     gaps = []
     for stage, described, target in zip(stages, course.stages, (0.95, 0.85, 0.75), strict=True):
-        learned, scripted = (success_rate(driver, stage, seeds) for driver in (policy, baseline))
+        learned, scripted = (success_rate(driver, stage, seeds) for driver in (last, baseline))
         gaps.append(learned - scripted)
         FIGURES.check(
-            f"{config}: {described.name}",
+            f"{experiment.name}: {described.name}",
             holds=learned >= target and minutes < 30.0,
             measured=f"{100 * learned:.0f} % of 100 routes, baseline {100 * scripted:.0f} %, {minutes:.1f} min",
             target=f"at least {100 * target:.0f} % in under 30 minutes",
             seed=str(TRAINING_SEED),
             started_s=started_s,
         )
+        if described is not course.stages[-1]:
+            rates = [success_rate(policy, stage, seeds) for policy in earlier]
+            FIGURES.check(
+                f"{experiment.name}: {described.name} isn't forgotten",
+                holds=learned >= max(rates) - 0.05,
+                measured=f"{100 * learned:.0f} % at the end, {100 * max(rates):.0f} % at best before "
+                f"({len(rates)} looks)",
+                target="within 5 points of its best",
+                seed=str(TRAINING_SEED),
+                started_s=started_s,
+            )
     FIGURES.check(
-        f"{config}: a stage where the baseline is clearly worse",
+        f"{experiment.name}: a stage where the baseline is clearly worse",
         holds=max(gaps) >= 0.15,
         measured=f"gaps {', '.join(f'{100 * gap:+.0f}' for gap in gaps)} points",
         target="at least 15 points in one stage",
+        seed=str(TRAINING_SEED),
         started_s=started_s,
     )
 

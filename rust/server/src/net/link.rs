@@ -1,7 +1,7 @@
 //! One connection, seen from both threads.
 
 use std::io::{self, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +27,7 @@ pub struct Link {
     /// Its name.
     pub id: LinkId,
     pub(super) stream: TcpStream,
+    peer: Option<IpAddr>,
     outbox: Mutex<Outbox>,
     is_closed: AtomicBool,
     /// Bytes of requests that the world hasn't worked on yet.
@@ -39,12 +40,18 @@ impl Link {
     pub(super) fn new(id: LinkId, stream: TcpStream) -> Self {
         Self {
             id,
+            peer: stream.peer_addr().ok().map(|address| address.ip()),
             stream,
             outbox: Mutex::default(),
             is_closed: AtomicBool::new(false),
             queued_bytes: AtomicUsize::new(0),
             is_paused: AtomicBool::new(false),
         }
+    }
+
+    /// The other end's address, if it was still there when the connection was taken.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {

@@ -78,7 +78,9 @@ impl Host {
                     return;
                 }
                 self.answer_tick(waiting);
+                self.traffic_managers.has_told(waiting.link, Instant::now());
             }
+            self.wake_sleepers(now);
             self.clock.last_step = now;
         } else if now >= self.clock.next_step {
             self.step_in_real_time(now);
@@ -134,7 +136,9 @@ impl Host {
         if !self.session.settings.is_synchronous {
             return Some(self.clock.next_step);
         }
-        let arrived = self.clock.waiting.first()?.arrived;
-        self.holds_tick(arrived, now).or(Some(now))
+        let tick = self.clock.waiting.first().map(|waiting| waiting.arrived);
+        let tick = tick.map(|arrived| self.holds_tick(arrived, now).unwrap_or(now));
+        let wake = self.traffic_managers.oversleeps_at();
+        tick.into_iter().chain(wake).min()
     }
 }

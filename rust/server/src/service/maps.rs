@@ -33,7 +33,7 @@ pub(super) fn sensor_token(host: &mut Host, call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn settings(host: &mut Host, call: &mut Call<'_>) -> Answer {
-    host.traffic_managers.has_settled(Instant::now());
+    host.traffic_managers.has_asked(call.link, Instant::now());
     host.session.settings.write(call.out);
     Ok(Done::Now)
 }

@@ -22,6 +22,7 @@ mod sundry;
 mod table;
 mod traffic_manager;
 mod vehicles;
+mod wake;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,42 +2,85 @@
 //!
 //! The 0.9.16 wheel can lose a wake-up between its main thread and its Traffic Manager's (carla #9172): the client hangs for ever if it ticks
 //! again before that thread has gone back to sleep. A rendering server is too slow to meet it. Here a tick waits until
-//! the Traffic Manager has asked for the settings, which is the last thing it does in a step, and a little longer.
+//! the Traffic Manager has asked for the settings, which is the last thing it does in a step, and a little longer. Where
+//! it slept through a tick all the same, as on a machine with too much to do, it is woken (see [`wake`]).
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Host;
 use super::call::{Answer, Call, Done};
+use super::wake::wake;
 use crate::net::LinkId;
 
 /// Longest wait for the request that ends a Traffic Manager's step.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// Time for its thread to fall asleep.
 const FALL_ASLEEP: Duration = Duration::from_micros(300);
+/// One that hasn't asked for the settings so long after its client's tick has slept through it.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+/// Attempts to wake it; after them it is somebody else's matter.
+const MOST_WAKES: u32 = 5;
 const MAX_MANAGERS: usize = 256;
 
 /// Registered Traffic Managers by port.
 #[derive(Debug, Default)]
 pub struct TrafficManagers {
     by_port: BTreeMap<u16, (String, LinkId)>,
+    /// Requests for the settings since the last step, by owners of Traffic Managers.
+    asked: usize,
     settled: Option<Instant>,
+    ticking: Option<Ticking>,
+}
+
+/// A client that has been given its tick, and whose Traffic Managers should begin their step now.
+#[derive(Debug)]
+struct Ticking {
+    link: LinkId,
+    since: Instant,
+    wakes: u32,
 }
 
 impl TrafficManagers {
+    fn count_of(&self, link: LinkId) -> usize {
+        let owners = self.by_port.values();
+        owners.filter(|(_, owner)| *owner == link).count()
+    }
+
     /// A client is gone, and its Traffic Managers with it.
     pub fn forget(&mut self, link: LinkId) {
         self.by_port.retain(|_, (_, owner)| *owner != link);
+        self.ticking.take_if(|ticking| ticking.link == link);
     }
 
-    /// Somebody has asked for the settings.
-    pub fn has_settled(&mut self, now: Instant) {
-        self.settled = Some(now);
+    /// A client has asked for the settings.
+    pub fn has_asked(&mut self, link: LinkId, now: Instant) {
+        let count = self.count_of(link);
+        if count == 0 {
+            return;
+        }
+        self.asked += 1;
+        if self.asked >= count {
+            self.settled = Some(now);
+            self.ticking = None;
+        }
     }
 
     /// The world has moved.
     pub fn has_ticked(&mut self) {
-        self.settled = None;
+        (self.asked, self.settled, self.ticking) = (0, None, None);
+    }
+
+    /// The client that had asked for the step has been told of it.
+    pub fn has_told(&mut self, link: LinkId, now: Instant) {
+        if self.count_of(link) > 0 {
+            self.ticking = Some(Ticking {
+                link,
+                since: now,
+                wakes: 0,
+            });
+        }
     }
 
     /// Until when a tick that arrived at `arrived` has to wait.
@@ -50,6 +93,44 @@ impl TrafficManagers {
             None => arrived + PATIENCE,
         };
         (now < until).then_some(until)
+    }
+
+    /// When a Traffic Manager will have slept too long.
+    pub fn oversleeps_at(&self) -> Option<Instant> {
+        let ticking = self.ticking.as_ref()?;
+        (ticking.wakes < MOST_WAKES).then(|| ticking.since + OVERSLEPT * (ticking.wakes + 1))
+    }
+
+    /// The client whose Traffic Managers have slept too long, and their ports. Tells of them once for every attempt.
+    fn overslept(&mut self, now: Instant) -> Option<(LinkId, Vec<u16>)> {
+        if self.oversleeps_at().is_none_or(|at| now < at) {
+            return None;
+        }
+        let ticking = self.ticking.as_mut()?;
+        ticking.wakes += 1;
+        let link = ticking.link;
+        let managers = self.by_port.iter();
+        let mine = managers.filter(|(_, (_, owner))| *owner == link);
+        Some((link, mine.map(|(port, _)| *port).collect()))
+    }
+}
+
+impl Host {
+    /// Wakes Traffic Managers that slept through their client's tick. Only the client's own address is called back,
+    /// whatever address it registered.
+    pub(super) fn wake_sleepers(&mut self, now: Instant) {
+        let Some((link, ports)) = self.traffic_managers.overslept(now) else {
+            return;
+        };
+        let Some(peer) = self.links.get(&link).and_then(|link| link.peer()) else {
+            return;
+        };
+        for port in ports {
+            self.journal.write(&format!(
+                "the Traffic Manager on port {port} slept through a tick (carla #9172) and is being woken"
+            ));
+            wake(SocketAddr::new(peer, port));
+        }
     }
 }
 
