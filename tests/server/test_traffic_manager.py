@@ -2,8 +2,6 @@
 
 import socket
 
-import carla
-
 
 def call(connection, number, name, *arguments):
     """Makes a call of CARLA's protocol; the arguments are packed already."""
