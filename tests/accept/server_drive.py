@@ -12,22 +12,20 @@ import carla
 
 VEHICLES, WALKERS = 20, 10
 STEP_S = 0.05
-# Whoever leaves a light's box within this of its turning red was on the way.
+# Whoever enters within this of the light's turning red was on the way.
 JUST_RED_S = 1.0
 
 
 class Watch:
-    """Counts collisions and vehicles that drive past a red light."""
+    """Notes collisions and vehicles whose nose enters a junction past a red light."""
 
     def __init__(self, world: carla.World, vehicles: list[carla.Actor]) -> None:
         self._vehicles = vehicles
         self._map = world.get_map()
-        self._at: dict[int, carla.Actor] = {}
         self._red_since: dict[int, float] = {}
-        self._left: dict[int, tuple[int, str]] = {}
+        self._was_inside: dict[int, bool] = {}
         self.collisions: dict[tuple[int, int], str] = {}
         self.red_runs: list[str] = []
-        self._came: dict[int, tuple[int, float, str]] = {}
         blueprint = world.get_blueprint_library().find("sensor.other.collision")
         self._sensors = [world.spawn_actor(blueprint, carla.Transform(), attach_to=car) for car in vehicles]
         for sensor in self._sensors:
@@ -36,29 +34,20 @@ class Watch:
     def look(self, tick: int) -> None:
         """Looks at everybody after a tick."""
         for car in self._vehicles:
-            if not car.is_alive:
-                continue
-            light = car.get_traffic_light() if car.is_at_traffic_light() else None
-            before = self._at.get(car.id)
-            speed_mps = car.get_velocity().length()
-            if before is not None and (light is None or light.id != before.id) and self._is_red(before, tick):
-                self._left[car.id] = (tick, self._story(car, before, tick, speed_mps))
+            light = car.get_traffic_light() if car.is_alive and car.is_at_traffic_light() else None
             if light is None:
-                self._at.pop(car.id, None)
-                self._came.pop(car.id, None)
-            else:
-                self._at[car.id] = light
-                self._is_red(light, tick)
-                self._came.setdefault(car.id, (tick, speed_mps, str(light.state)))
-            # Leaving the box counts once the junction is reached.
-            left = self._left.get(car.id)
-            if left is not None:
-                waypoint = self._map.get_waypoint(car.get_location())
-                if waypoint is not None and waypoint.is_junction:
-                    self.red_runs.append(left[1])
-                    del self._left[car.id]
-                elif tick - left[0] > 3.0 / STEP_S:
-                    del self._left[car.id]
+                self._was_inside.pop(car.id, None)
+                continue
+            is_red, place = self._is_red(light, tick), car.get_transform()
+            nose = place.transform(carla.Location(car.bounding_box.extent.x, 0.0, 0.0))
+            is_inside = self._map.get_waypoint(nose).is_junction
+            # Who stands at a light with the nose in the junction already entered it earlier, and may leave it.
+            if is_inside and not self._was_inside.get(car.id, is_inside) and is_red:
+                self.red_runs.append(
+                    f"tick {tick}: car {car.id} with {car.get_velocity().length():.1f} m/s at ({nose.x:.1f}, "
+                    f"{nose.y:.1f}), light {light.id} red for {(tick - self._red_since[light.id]) * STEP_S:.2f} s"
+                )
+            self._was_inside[car.id] = is_inside
 
     def _collide(self, event: carla.CollisionEvent) -> None:
         one, other = event.actor, event.other_actor
@@ -69,16 +58,6 @@ class Watch:
                 for actor in (one, other)
                 for place in [actor.get_transform()]
             )
-
-    def _story(self, car: carla.Actor, light: carla.Actor, tick: int, speed_mps: float) -> str:
-        """How a car came to leave a light's box at red."""
-        came, came_mps, state = self._came.get(car.id, (tick, speed_mps, "unknown"))
-        place = car.get_location()
-        return (
-            f"tick {tick}, car {car.id}, light {light.id} at ({place.x:.1f}, {place.y:.1f}): came at {state} "
-            f"{(tick - came) * STEP_S:.2f} s before with {came_mps:.1f} m/s, left with {speed_mps:.1f} m/s, "
-            f"red for {(tick - self._red_since[light.id]) * STEP_S:.2f} s"
-        )
 
     def _is_red(self, light: carla.Actor, tick: int) -> bool:
         """Whether a light has been red for some time."""

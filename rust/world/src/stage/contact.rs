@@ -363,10 +363,16 @@ fn touch(actors: &mut [Actor], one: &Shape, two: &Shape, contacts: &mut Vec<Cont
         impulse * lever_two,
         (mass_two, turn_two),
     );
-    if mass_one + mass_two > 0.0 {
-        let apart = overlap.depth_m / (mass_one + mass_two);
-        shift(first, (-nx * apart * mass_one, -ny * apart * mass_one));
-        shift(second, (nx * apart * mass_two, ny * apart * mass_two));
+    // Somebody who walks into a standing vehicle doesn't move it.
+    let (give_one, give_two) = match (&first.body, &second.body) {
+        (Body::Vehicle(_), Body::Walker(_)) => (0.0, mass_two),
+        (Body::Walker(_), Body::Vehicle(_)) => (mass_one, 0.0),
+        _ => (mass_one, mass_two),
+    };
+    if give_one + give_two > 0.0 {
+        let apart = overlap.depth_m / (give_one + give_two);
+        shift(first, (-nx * apart * give_one, -ny * apart * give_one));
+        shift(second, (nx * apart * give_two, ny * apart * give_two));
     }
     let on_second = [impulse * nx, impulse * ny, 0.0];
     let (first, second) = (first.id, second.id);

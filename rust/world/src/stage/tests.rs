@@ -333,6 +333,37 @@ fn bits(stage: &Stage) -> Vec<u32> {
 }
 
 #[test]
+fn nobody_on_foot_moves_a_standing_car() {
+    for is_on in [true, false] {
+        let mut stage = stage();
+        let id = car(&mut stage, at(80.0, 1.75, 0.0, 30.0)).unwrap();
+        stage.vehicle_mut(id).unwrap().control.brake = 1.0;
+        run(&mut stage, 5);
+        let before = location(&stage, id);
+        let walker = man(&mut stage, at(80.0, 6.0, 0.93, -90.0));
+        stage.set_physics_on(walker, is_on).unwrap();
+        let mut has_touched = false;
+        for step in 0..80 {
+            if is_on {
+                let control = WalkerControl {
+                    direction: [0.0, -1.0, 0.0],
+                    speed_mps: 1.4,
+                    jump: false,
+                };
+                stage.walk(walker, control).unwrap();
+            } else {
+                let y = (6.0 - 0.07 * step as f32).max(2.5);
+                stage.place(walker, at(80.0, y, 0.93, -90.0)).unwrap();
+            }
+            stage.step(0.05);
+            has_touched |= !stage.contacts().is_empty();
+        }
+        assert!(has_touched);
+        assert_eq!(location(&stage, id), before, "physics {is_on}");
+    }
+}
+
+#[test]
 fn a_ray_from_above_meets_the_roof_and_the_road_below_it() {
     let mut stage = stage();
     let id = car(&mut stage, at(80.0, 1.75, 0.0, 30.0)).unwrap();
