@@ -44,6 +44,14 @@ def test_it_moves_up_and_down_with_hysteresis_once_the_window_is_full():
     assert curriculum.success_rates().tolist() == [1.0, 0.0]
 
 
+def test_a_stage_can_have_a_mark_of_its_own():
+    curriculum = course(stages=[STAGES[0] | {"promote_at": 0.5}, STAGES[1]])
+    told(curriculum, 0, [1, 0, 1, 0])
+    assert curriculum.level == 1
+    with pytest.raises(ConfigError, match="promote_at 0.2 of stage 'easy'"):
+        read_curriculum(QUICK | {"stages": [STAGES[0] | {"promote_at": 0.2}]})
+
+
 def test_earlier_stages_are_mixed_in_by_their_share():
     curriculum = course()
     seeds = np.arange(4000, dtype=np.uint64)

@@ -45,6 +45,8 @@ class StageConfig(Config):
     """As the environment's `weather`."""
     reward: RewardConfig | None = None
     """As the environment's `reward`."""
+    promote_at: float | None = Field(default=None, gt=0.0, le=1.0)
+    """As the curriculum's `promote_at`: what a policy that still explores reaches differs between stages."""
 
 
 class CurriculumConfig(Config):
@@ -71,9 +73,17 @@ class CurriculumConfig(Config):
 
     @model_validator(mode="after")
     def _check_hysteresis(self) -> CurriculumConfig:
-        if self.demote_below >= self.promote_at:
-            raise ValueError(f"demote_below {self.demote_below} must be lower than promote_at {self.promote_at}")
+        for stage in self.stages:
+            if self.demote_below >= self.promotes_at(stage):
+                raise ValueError(
+                    f"demote_below {self.demote_below} must be lower than promote_at {self.promotes_at(stage)} of stage "
+                    f"{stage.name!r}"
+                )
         return self
+
+    def promotes_at(self, stage: StageConfig) -> float:
+        """Returns the share of successes that leads on from a stage."""
+        return self.promote_at if stage.promote_at is None else stage.promote_at
 
 
 CURRICULA: Final[Mapping[str, Mapping[str, Any] | None]] = {
@@ -214,7 +224,7 @@ class Curriculum:
             return
         share = float((window == 1).mean())
         last = len(self.config.stages) - 1
-        if share >= self.config.promote_at and self.level < last:
+        if share >= self.config.promotes_at(self.config.stages[self.level]) and self.level < last:
             self.level += 1
         elif share < self.config.demote_below and self.level > 0:
             self.level -= 1
