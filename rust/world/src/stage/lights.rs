@@ -252,6 +252,12 @@ impl Cycle {
 
 /// Whether a vehicle is in one of the places where the light stops vehicles, and faces it.
 pub(super) fn stops(light: &Light, pose: &Transform, half_length_m: f32) -> bool {
+    // The box is entered by the front and left by the centre.
+    holds(light, pose, half_length_m) || holds(light, pose, 0.0)
+}
+
+/// Whether the point that is so far ahead of a vehicle's centre lies in one of the light's boxes, and the vehicle faces it.
+pub(super) fn holds(light: &Light, pose: &Transform, ahead_m: f32) -> bool {
     light.stop_boxes.iter().any(|stop| {
         let offset: [f32; 3] = std::array::from_fn(|i| pose.location[i] - stop.pose.location[i]);
         let turned = wrap_degrees(pose.rotation.yaw_deg - stop.pose.rotation.yaw_deg).abs();
@@ -264,11 +270,7 @@ pub(super) fn stops(light: &Light, pose: &Transform, half_length_m: f32) -> bool
         }
         let (cos, sin) = stop.pose.rotation.heading();
         let nose = pose.rotation.heading();
-        // The box is entered by the front and left by the centre.
-        [0.0, half_length_m].into_iter().any(|ahead| {
-            let (dx, dy) = (offset[0] + ahead * nose.0, offset[1] + ahead * nose.1);
-            (dx * cos + dy * sin).abs() <= stop.half_m.0
-                && (dy * cos - dx * sin).abs() <= stop.half_m.1
-        })
+        let (dx, dy) = (offset[0] + ahead_m * nose.0, offset[1] + ahead_m * nose.1);
+        (dx * cos + dy * sin).abs() <= stop.half_m.0 && (dy * cos - dx * sin).abs() <= stop.half_m.1
     })
 }

@@ -5,12 +5,14 @@ use carla_online_roads::RoadMap;
 use crate::geometry::wrap_angle;
 use crate::stage::Stage;
 use crate::stage::actor::{Actor, Body, Walker, WalkerControl};
-use crate::stage::lights;
+use crate::stage::lights::{self, Colour};
 use crate::stage::pose::{Vector, add, scale, subtract, wrap_degrees};
 use crate::stage::vehicle::{Motion, Pace, Vehicle};
 
 /// Vertical speed of a jump, m/s.
 const JUMP_MPS: f32 = 4.2;
+/// Slower is standing still.
+const STANDING_MPS: f32 = 0.1;
 const SLOWEST_LIMIT_KMH: f32 = 5.0;
 
 impl Stage {
@@ -103,6 +105,9 @@ impl Stage {
     }
 
     /// Which light each vehicle stands at.
+    ///
+    /// CARLA's Traffic Manager keeps a green that it has seen until the vehicle is away from the light, so that nobody
+    /// stops on the line. Who stands before the line for another reason would start at red: it is away for one step.
     fn watch_lights(&mut self) {
         self.light_indices.clear();
         let lights = self
@@ -116,21 +121,28 @@ impl Stage {
         }
         for index in 0..self.actors.len() {
             let actor = &self.actors[index];
-            if actor.vehicle().is_none() {
+            let Some(vehicle) = actor.vehicle() else {
                 continue;
-            }
-            let stopping = self
-                .light_indices
-                .iter()
-                .map(|&light| &self.actors[light])
-                .find(|light| {
-                    light.light().is_some_and(|light| {
-                        lights::stops(light, &actor.pose, actor.bounds.half[0])
-                    })
-                });
-            let id = stopping.map(|light| light.id);
+            };
+            let (pose, half_length_m) = (&actor.pose, actor.bounds.half[0]);
+            let mut lights = self.light_indices.iter().filter_map(|&light| {
+                let light = &self.actors[light];
+                Some((light.id, light.light()?))
+            });
+            let stopping = lights.find(|(_, light)| lights::stops(light, pose, half_length_m));
+            let is_green = stopping.is_some_and(|(_, light)| light.state == Colour::Green);
+            let stands_before = stopping.is_some_and(|(_, light)| {
+                actor
+                    .velocity
+                    .iter()
+                    .all(|speed| speed.abs() < STANDING_MPS)
+                    && lights::holds(light, pose, half_length_m)
+            });
+            let is_let_go = vehicle.has_seen_green && !is_green && stands_before;
+            let id = stopping.filter(|_| !is_let_go).map(|(id, _)| id);
+            let has_seen_green = id.is_some() && (is_green || vehicle.has_seen_green);
             if let Some(vehicle) = self.actors[index].vehicle_mut() {
-                vehicle.traffic_light = id;
+                (vehicle.traffic_light, vehicle.has_seen_green) = (id, has_seen_green);
             }
         }
     }

@@ -314,6 +314,36 @@ fn a_vehicle_is_at_a_light_while_it_is_in_its_stop_box_and_faces_it() {
     assert_eq!(at_light(at(100.0, 1.75, 8.0, 0.0)), None);
 }
 
+#[test]
+fn who_stands_before_the_line_after_its_green_is_away_from_the_light_for_one_step() {
+    use Colour::{Green, Red, Yellow};
+
+    let mut stage = stage();
+    let pole = at(100.0, 8.0, 0.0, 90.0);
+    let light = stage
+        .spawn(pole, None, Bounds::default(), light(7, 1))
+        .unwrap();
+    let id = car(&mut stage, at(97.0, 1.75, 0.0, 0.0)).unwrap();
+    let mut seen = |x: f32, colour: Colour| {
+        stage.place(id, at(x, 1.75, 0.0, 0.0)).unwrap();
+        stage.vehicle_mut(id).unwrap().control.brake = 1.0;
+        stage.light_mut(light).unwrap().show(colour);
+        stage.step(0.001);
+        stage.actor(id).unwrap().vehicle().unwrap().traffic_light
+    };
+    // Came at red: nothing to forget.
+    assert_eq!([seen(97.0, Red), seen(97.0, Red)], [Some(light); 2]);
+    assert_eq!(
+        [Green, Yellow, Yellow, Red].map(|colour| seen(97.0, colour)),
+        [Some(light), None, Some(light), Some(light)]
+    );
+    // With the nose behind the line it may go on.
+    assert_eq!(
+        [Green, Yellow, Red].map(|colour| seen(101.0, colour)),
+        [Some(light); 3]
+    );
+}
+
 fn bits(stage: &Stage) -> Vec<u32> {
     let of_actor = |actor: &super::actor::Actor| {
         [

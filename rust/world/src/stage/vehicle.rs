@@ -73,6 +73,8 @@ pub struct Vehicle {
     pub lights: u32,
     /// The traffic light whose stop volume the vehicle is in.
     pub traffic_light: Option<u32>,
+    /// Whether that light has been green since the vehicle came to it.
+    pub(super) has_seen_green: bool,
     /// Limit of the lane, km/h.
     pub speed_limit_kmh: f32,
     /// Friction of the volume that the vehicle is in.
@@ -156,6 +158,7 @@ impl Vehicle {
             constant_velocity: None,
             lights: 0,
             traffic_light: None,
+            has_seen_green: false,
             speed_limit_kmh: 30.0,
             volume_friction: None,
             drive: Drive::new(&physics, chassis_m),
