@@ -1,6 +1,8 @@
 //! Checksums of a row, tied to where the row lies and in which turn of the ring.
 
-use crc32c::{crc32c, crc32c_append};
+use crc32c::crc32c;
+
+use crate::lanes::append;
 
 /// Start of all checksums of one use of a block: a row copied to another place, turn or buffer doesn't pass.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +24,7 @@ impl BlockSeed {
     /// A CRC is a bijection of its start value, so two places or parts never share one for the same bytes.
     #[inline]
     fn of(self, place: u32, part: u32, bytes: &[u8]) -> u32 {
-        crc32c_append(self.0 ^ (place << 2 | part), bytes)
+        append(self.0 ^ (place << 2 | part), bytes)
     }
 
     /// Checksum of a place's linked fields.

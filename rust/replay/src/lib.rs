@@ -35,6 +35,7 @@ mod fork;
 pub mod gather;
 #[cfg(not(loom))]
 mod header;
+mod lanes;
 pub mod layout;
 #[cfg(not(loom))]
 pub mod listing;
