@@ -14,13 +14,23 @@ VEHICLES, WALKERS = 20, 10
 STEP_S = 0.05
 # Whoever enters within this of the light's turning red was on the way.
 JUST_RED_S = 1.0
+MOST_OFF_M, MOST_ACCELERATION_MPS2 = 0.05, 25.0
+"""A car's way in a step against its mean velocity; CARLA's tyres grip with more than 1 g."""
 
 
 class Watch:
-    """Notes collisions and vehicles whose nose enters a junction past a red light."""
+    """Notes collisions, leaps, and vehicles whose nose enters a junction past a red light.
+
+    Drivers may collide; the server's physics may not make them. So of every vehicle that collides it is told whether it
+    had moved as its velocity says, and changed that no faster than tyres allow, in the second before.
+    """
 
     def __init__(self, world: carla.World, vehicles: list[carla.Actor]) -> None:
+        self._world = world
         self._vehicles = vehicles
+        self._last: dict[int, tuple[carla.Location, carla.Vector3D]] = {}
+        self._leapt: dict[int, list[int]] = {}
+        self._collided_at: dict[tuple[int, int], int] = {}
         self._map = world.get_map()
         self._red_since: dict[int, float] = {}
         self._was_inside: dict[int, bool] = {}
@@ -33,6 +43,7 @@ class Watch:
 
     def look(self, tick: int) -> None:
         """Looks at everybody after a tick."""
+        self._watch_motion()
         for car in self._vehicles:
             light = car.get_traffic_light() if car.is_alive and car.is_at_traffic_light() else None
             if light is None:
@@ -49,9 +60,31 @@ class Watch:
                 )
             self._was_inside[car.id] = is_inside
 
+    def _watch_motion(self) -> None:
+        frame = self._world.get_snapshot().frame
+        for car in self._vehicles:
+            place, velocity = car.get_location(), car.get_velocity()
+            if car.id in self._last:
+                before, speed = self._last[car.id]
+                off_m = (place - before - 0.5 * STEP_S * carla.Location(velocity + speed)).length()
+                if off_m > MOST_OFF_M or (velocity - speed).length() > MOST_ACCELERATION_MPS2 * STEP_S:
+                    self._leapt.setdefault(car.id, []).append(frame)
+            self._last[car.id] = (place, velocity)
+
+    def caused(self) -> list[str]:
+        """Collisions before which one of the two had moved as no car does."""
+        last = round(1.0 / STEP_S)
+
+        def has_leapt(car: int, frame: int) -> bool:
+            return any(0 < frame - leapt <= last for leapt in self._leapt.get(car, []))
+
+        pairs = self.collisions.items()
+        return [story for pair, story in pairs if any(has_leapt(car, self._collided_at[pair]) for car in pair)]
+
     def _collide(self, event: carla.CollisionEvent) -> None:
         one, other = event.actor, event.other_actor
         if (one.id, other.id) not in self.collisions:
+            self._collided_at[one.id, other.id] = event.frame
             self.collisions[one.id, other.id] = f"frame {event.frame}: " + " into ".join(
                 f"{actor.type_id} {actor.id} at ({place.location.x:.1f}, {place.location.y:.1f}) heading "
                 f"{place.rotation.yaw:.0f} with {actor.get_velocity().length():.1f} m/s"
@@ -115,7 +148,7 @@ def main(port: int, manager_port: int, seed: int, ticks: int) -> None:
         watch.look(tick)
     left = len(world.get_actors(ids))
     print(
-        f"left {left} of {len(ids)} walkers {walkers} red {len(watch.red_runs)} collisions {len(watch.collisions)}",
+        f"left {left} of {len(ids)} walkers {walkers} red {len(watch.red_runs)} collisions {len(watch.caused())}",
         flush=True,
     )
     print(*watch.red_runs, *watch.collisions.values(), sep="\n", file=sys.stderr, flush=True)
