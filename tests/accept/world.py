@@ -1,6 +1,7 @@
 """Acceptance of the driving world: `make accept SUITE=world` (or `python tests/accept/world.py PART ...`).
 
-Town maps and recorded drives are taken from the folders that `CARLA_ONLINE_MAPS` and `CARLA_ONLINE_LOGS` name.
+Town maps and recorded drives are taken from the folders that `CARLA_ONLINE_MAPS` and `CARLA_ONLINE_LOGS` name;
+`CARLA_ONLINE_CURRICULA=sac_curriculum` trains one of the two configurations.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from carla_online.policies.storage import load_policy
 FIGURES = Figures("world")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TRAINING_SEED = 0
+CURRICULA = os.environ.get("CARLA_ONLINE_CURRICULA", "sac_curriculum,sac_curriculum_full").split(",")
 KEPT_EVERY = 100_000
 """Environment steps between two policies that the curriculum's runs are looked at."""
 
@@ -244,7 +246,7 @@ def _drive(policy: Any, mode: str, seeds: Any) -> Any:
 
 def curriculum() -> None:
     """Straight, lane change, intersections, for a delta head and a policy of its own, each in under 30 minutes."""
-    for name in ("sac_curriculum", "sac_curriculum_full"):
+    for name in CURRICULA:
         started_s = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             run_dir = Path(folder) / name
