@@ -21,8 +21,8 @@ from carla_online.standin import agents_folder
 SMOKE_PORT = 3654
 """Where CARLA's smoke suite looks for a server."""
 STAND_IN_FOR_TOWN03 = "Town04"
-"""A town with crosswalks, which the smoke suite's maps must have; Town01 and Town02 name none"""
-ALIASES = {"Town03": STAND_IN_FOR_TOWN03, "Town05": "Town02", "Town10HD": "Town02"}
+ALIASES = {"Town03": STAND_IN_FOR_TOWN03, "Town05": "GridTown", "Town10HD": "GridTown"}
+"""The smoke suite wants crosswalks everywhere but on Town01 and Town02, and a flat Town05"""
 SMOKE = (
     "test_client",
     "test_blueprint",

@@ -51,6 +51,31 @@ def test_the_actor_stays_as_it_was_until_the_warm_up_is_over(tmp_path):
             assert torch.equal(old, new)
 
 
+@pytest.mark.parametrize("kind", ["delta", "full"])
+def test_a_share_of_the_environments_is_the_baselines(tmp_path, kind):
+    config = tiny_config(total_env_steps=1_600, hold_steps=1, guide_share=0.25)
+    policy = config.policy.model_copy(update={"kind": kind})
+    with open_run(config.model_copy(update={"policy": policy}), run_dir=tmp_path, show_progress=False) as runner:
+        runner.run()
+        rows = runner.trainer.replay.sampler(seed=0).sample(600)
+    after_warm_up = rows["step_id"] >= 200
+    is_guided = rows["step_id"] % 4 == 0  # four environments store a row each at every step
+    is_baselines = (rows["baseline_action"] == rows["proposed_action"]).all(axis=1)
+    assert is_baselines[is_guided].all()
+    assert not is_baselines[~is_guided & after_warm_up].any()
+
+
+def test_a_guide_needs_a_baseline_and_leaves_something_to_drive(tmp_path):
+    for index, config in enumerate(
+        (
+            tiny_config(env=PENDULUM, guide_share=0.25),
+            tiny_config(env={"kind": "world", "num_envs": 1}, guide_share=0.25),
+        )
+    ):
+        with pytest.raises(ConfigError, match="guide_share"):
+            open_run(config, run_dir=tmp_path / str(index), show_progress=False)
+
+
 class Poison(Callback):
     """Puts a NaN into the critic once, some updates after the guard has kept a good state."""
 

@@ -76,8 +76,8 @@ class CurriculumConfig(Config):
         for stage in self.stages:
             if self.demote_below >= self.promotes_at(stage):
                 raise ValueError(
-                    f"demote_below {self.demote_below} must be lower than promote_at {self.promotes_at(stage)} of stage "
-                    f"{stage.name!r}"
+                    f"demote_below {self.demote_below} must be lower than promote_at {self.promotes_at(stage)} of "
+                    f"stage {stage.name!r}"
                 )
         return self
 

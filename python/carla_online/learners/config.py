@@ -81,6 +81,10 @@ class SACConfig(Config):
     """Interval that the return can reach; targets are clipped to it. No clipping if null."""
     warmup: WarmupConfig = WarmupConfig()
     """What drives before the learner starts."""
+    guide_share: float = Field(0.0, ge=0, lt=1)
+    """Share of the environments that the baseline alone drives, all through the run. A policy of its own learns from
+    them what its exploration seldom reaches, such as crossing a junction (https://arxiv.org/abs/2204.02372 has a guide
+    drive the first part of each episode). They count in the run's curves like the others."""
 
     @model_validator(mode="after")
     def _check(self) -> SACConfig:

@@ -21,6 +21,7 @@ from carla_online.learners.sac import SACLearner, TransitionBatch
 from carla_online.online.collector import Collector
 from carla_online.online.earlier import EarlierBuffers
 from carla_online.online.guard import GuardConfig, StabilityGuard
+from carla_online.online.guide import count_guided, guide
 from carla_online.online.recording import ReplayRecorder
 from carla_online.online.rule import OwnRule
 from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, Recovery, TrainerState, split_prefix
@@ -109,6 +110,7 @@ class OnlineSACTrainer(OnlineTrainer):
             gamma=self.config.gamma,
         )
         self._warmup = Warmup(self.config.warmup, num_envs=facts.num_envs, action_dim=facts.action_dim, seed=self.seed)
+        self._guided = count_guided(self.config.guide_share, self.policy, num_envs=facts.num_envs)
         self._sampler = self._make_sampler()
         self._batch = self._sampler.allocate(self.config.batch_size)
         gamma = self.config.gamma**self.config.hold_steps
@@ -151,6 +153,8 @@ class OnlineSACTrainer(OnlineTrainer):
             draw = self._collector.propose(obs, generator=self._generator)
         if self._warmup.is_active(self.transitions):
             draw = self._warmup.replace(draw, self._collector.needs_draw, self._collector.baseline_action(obs))
+        if self._guided:
+            draw = guide(draw, self.policy, self._collector.baseline_action(obs), count=self._guided)
         return self._collector.act(obs, draw)
 
     def observe(self, step: Step) -> int:
