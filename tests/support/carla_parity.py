@@ -13,6 +13,17 @@ from carla_online.envs.carla import CarlaEnv
 from carla_online.envs.world import WorldEnv
 
 FIELDS = {name: (start, scale) for name, start, _, scale, _ in WorldBatch.layout()}
+_TURN = np.full(sum(size for _, _, size, *_ in WorldBatch.layout()), np.inf)
+"""A whole turn, for what is a difference of headings: half a turn to the left is half a turn to the right."""
+for _name, _start, _size, _scale, _ in WorldBatch.layout():
+    if "heading" in _name:
+        _TURN[_start : _start + _size] = 2.0 * np.pi / _scale
+
+
+def gaps_between(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """How far two observations are apart, quantity by quantity."""
+    gaps = np.abs(one - other)
+    return np.minimum(gaps, np.abs(_TURN - gaps))
 
 
 def drive(obs: np.ndarray, speed_mps: float = 9.0) -> np.ndarray:
@@ -54,7 +65,7 @@ def compare(
     assert told["route_length_m"] == told_there["route_length_m"]
     worst, worst_name, reward_gap, last = 0.0, "", 0.0, 0.0
     for step in range(most_steps):
-        gaps = np.abs(mine - theirs)
+        gaps = gaps_between(mine, theirs)
         if gaps.max() > worst:
             worst, worst_name = float(gaps.max()), f"{name_of(int(gaps.argmax()))} at step {step}"
         action = driver(mine)
@@ -63,7 +74,7 @@ def compare(
         assert told_there["sim_failure"] == ""
         is_over = any(ends) or any(ends_there)
         if is_over:
-            last = float(np.abs(mine - theirs).max())
+            last = float(gaps_between(mine, theirs).max())
         else:
             reward_gap = max(reward_gap, abs(reward - reward_there))
         if is_over:
