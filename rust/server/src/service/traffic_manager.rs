@@ -125,12 +125,13 @@ impl Host {
         let Some(peer) = self.links.get(&link).and_then(|link| link.peer()) else {
             return;
         };
-        for port in ports {
+        for port in &ports {
             self.journal.write(&format!(
                 "the Traffic Manager on port {port} slept through a tick (carla #9172) and is being woken"
             ));
-            wake(SocketAddr::new(peer, port));
         }
+        let addresses = ports.into_iter().map(|port| SocketAddr::new(peer, port));
+        wake(addresses.collect());
     }
 }
 

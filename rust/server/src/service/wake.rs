@@ -14,11 +14,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// More than the answer to a call that returns nothing.
 const MAX_ANSWER_BYTES: usize = 256;
 
-/// Makes the calls from a thread of its own: the world doesn't wait for a client. A Traffic Manager that can't be
-/// reached stays as it is.
-pub(super) fn wake(address: SocketAddr) {
+/// Makes the calls, one Traffic Manager after the other, from a thread of its own: the world doesn't wait for a client. A
+/// Traffic Manager that can't be reached stays as it is.
+pub(super) fn wake(addresses: Vec<SocketAddr>) {
     let call = move || {
-        let _ = make_calls(address);
+        for address in addresses {
+            let _ = make_calls(address);
+        }
     };
     // Without a thread nobody is woken, and the next attempt is a second away.
     let _ = std::thread::Builder::new().name("wake".into()).spawn(call);

@@ -43,8 +43,9 @@ impl Stage {
         };
         let mut hits = Vec::new();
         hits.extend(self.ground_along(from, unit, reach_m));
-        let actors = self.actors.iter().filter(|actor| actor.is_solid());
+        let actors = self.actors.iter();
         let shapes = actors
+            .filter(|actor| actor.is_solid() && actor.collides)
             .map(|actor| (Other::Actor(actor.id), Shape::of_actor(0, actor)))
             .chain(
                 self.solids
