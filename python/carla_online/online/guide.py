@@ -6,7 +6,7 @@ import numpy as np
 
 from carla_online.errors import ConfigError
 from carla_online.online.collector import Draw
-from carla_online.policies.actor import DeltaPolicy
+from carla_online.policies.actor import ActorPolicy, DeltaPolicy
 from carla_online.policies.contract import FloatArray, Policy
 
 
@@ -14,7 +14,7 @@ def count_guided(share: float, policy: Policy, *, num_envs: int) -> int:
     """Returns how many environments, the first ones, are guided: at least one if any share is.
 
     Args:
-        share: Of the environments, in [0, 1).
+        share: Of the environments, in [0, 1); with worker processes, of each worker's.
         policy: The policy that learns.
         num_envs: N.
 
@@ -23,7 +23,7 @@ def count_guided(share: float, policy: Policy, *, num_envs: int) -> int:
     """
     if share == 0.0:
         return 0
-    if getattr(policy, "baseline", None) is None:
+    if not isinstance(policy, ActorPolicy) or policy.baseline is None:
         raise ConfigError("learner.guide_share needs a policy over a baseline, which drives then. Set it to 0.")
     count = max(1, round(share * num_envs))
     if count >= num_envs:
@@ -35,7 +35,14 @@ def count_guided(share: float, policy: Policy, *, num_envs: int) -> int:
 
 
 def guide(draw: Draw, policy: Policy, baseline_action: FloatArray, *, count: int) -> Draw:
-    """Returns a policy's draw [N, A] with that of the baseline in the first `count` environments."""
+    """Returns a policy's draw with what leaves the baseline as it is in the first `count` environments.
+
+    Args:
+        draw: Of N environments.
+        policy: The policy that learns; without a delta the baseline of a `DeltaPolicy` is left alone.
+        baseline_action: float32 [N, A].
+        count: As `count_guided` returned.
+    """
     squashed, logp = draw.squashed.copy(), draw.logp.copy()
     squashed[:count] = 0.0 if isinstance(policy, DeltaPolicy) else np.clip(baseline_action[:count], -1.0, 1.0)
     logp[:count] = 0.0

@@ -1,8 +1,8 @@
 //! CRC-32C of a few hundred bytes: what a row is.
 //!
 //! The processor's instruction takes 8 bytes and has its result after three cycles, but begins a new one in each. The
-//! crate `crc32c` keeps three sums going for pieces of 768 bytes and more; rows are shorter, and their checksums were
-//! half of an append's time. Here three lanes of any length run side by side. Their sums become one by carry-less
+//! crate `crc32c` keeps three sums going for pieces of 768 bytes and more; rows are shorter, and went through one chain
+//! (480 bytes: 67 ns, with lanes 29). Here three lanes of any length run side by side. Their sums become one by carry-less
 //! multiplication: appending n bytes to a sum is a product with x^(8n) modulo the polynomial, and the instruction itself
 //! reduces the product when it is fed in with the next 8 bytes (Gopal et al., Fast CRC Computation for iSCSI Polynomial
 //! Using CRC32 Instruction, Intel 2011).

@@ -80,7 +80,7 @@ impl Shape {
         }
     }
 
-    pub fn of_solid(index: usize, solid: &Solid) -> Self {
+    fn of_solid(index: usize, solid: &Solid) -> Self {
         let yaw = solid.yaw_deg.to_radians();
         Self {
             index,
@@ -228,6 +228,20 @@ pub(super) fn blocker(actors: &[Actor], solids: &[Solid], candidate: &Actor) -> 
     solids.iter().enumerate().position(hit).map(Other::Solid)
 }
 
+/// Everything solid that a ray can meet: the actors that are wanted, then the map's solids.
+pub(super) fn obstacles<'a>(
+    actors: &'a [Actor],
+    solids: &'a [Solid],
+    is_wanted: impl Fn(&Actor) -> bool + 'a,
+) -> impl Iterator<Item = (Other, Shape)> + 'a {
+    let actors = actors
+        .iter()
+        .filter(move |actor| actor.is_solid() && is_wanted(actor))
+        .map(|actor| (Other::Actor(actor.id), Shape::of_actor(0, actor)));
+    let solids = solids.iter().enumerate();
+    actors.chain(solids.map(|(index, solid)| (Other::Solid(index), Shape::of_solid(index, solid))))
+}
+
 /// The nearest thing along a ray with a radius: what an obstacle sensor sees.
 pub(super) fn nearest(
     actors: &[Actor],
@@ -236,30 +250,9 @@ pub(super) fn nearest(
     radius_m: f32,
     is_wanted: impl Fn(&Actor) -> bool,
 ) -> Option<(Other, f32)> {
-    let mut best: Option<(Other, f32)> = None;
-    let mut offer = |other, distance: Option<f32>| {
-        if let Some(distance) = distance
-            && best.is_none_or(|(_, least)| distance < least)
-        {
-            best = Some((other, distance));
-        }
-    };
-    for actor in actors
-        .iter()
-        .filter(|actor| actor.is_solid() && is_wanted(actor))
-    {
-        offer(
-            Other::Actor(actor.id),
-            Shape::of_actor(0, actor).ray(from, direction, radius_m),
-        );
-    }
-    for (index, solid) in solids.iter().enumerate() {
-        offer(
-            Other::Solid(index),
-            Shape::of_solid(index, solid).ray(from, direction, radius_m),
-        );
-    }
-    best
+    obstacles(actors, solids, is_wanted)
+        .filter_map(|(other, shape)| Some((other, shape.ray(from, direction, radius_m)?)))
+        .min_by(|one, two| one.1.total_cmp(&two.1))
 }
 
 /// Finds, reports and resolves the contacts of one step.

@@ -1,7 +1,7 @@
 //! Rays through the stage: what they meet on their way, the ground included.
 
 use super::Stage;
-use super::contact::{Other, Shape};
+use super::contact::{Other, obstacles};
 use super::ground::Footing;
 use super::pose::{Vector, add, dot, scale};
 
@@ -28,8 +28,8 @@ pub struct Hit {
 impl Stage {
     /// Everything that a ray of `reach_m` enters, the nearest first. What the ray begins in, it doesn't enter.
     ///
-    /// The ground ends no ray: what lies below it is found too, as along CARLA's traces. A direction without a length, or
-    /// with components that aren't numbers, meets nothing.
+    /// The ground ends no ray: what lies below it is found too. A direction without a length, or with components that
+    /// aren't numbers, meets nothing.
     pub fn cast(&self, from: Vector, direction: Vector, reach_m: f32) -> Vec<Hit> {
         let length = dot(direction, direction).sqrt();
         if !(length > 0.0 && length.is_finite() && from.iter().all(|value| value.is_finite())) {
@@ -43,16 +43,7 @@ impl Stage {
         };
         let mut hits = Vec::new();
         hits.extend(self.ground_along(from, unit, reach_m));
-        let actors = self.actors.iter();
-        let shapes = actors
-            .filter(|actor| actor.is_solid() && actor.collides)
-            .map(|actor| (Other::Actor(actor.id), Shape::of_actor(0, actor)))
-            .chain(
-                self.solids
-                    .iter()
-                    .enumerate()
-                    .map(|(index, solid)| (Other::Solid(index), Shape::of_solid(index, solid))),
-            );
+        let shapes = obstacles(&self.actors, &self.solids, |actor| actor.collides);
         hits.extend(shapes.filter_map(|(other, shape)| {
             let distance_m = shape.ray(from, unit, 0.0)?;
             (distance_m > 0.0 && distance_m <= reach_m).then(|| hit(Target::Box(other), distance_m))
