@@ -102,7 +102,7 @@ impl Ring {
         })
     }
 
-    /// Returns a bare METH_FASTCALL function that takes one array a span, each of `streams` items, and copies them
+    /// Returns a bare `METH_FASTCALL` function that takes one array a span, each of `streams` items, and copies them
     /// into the next place of `streams` blocks; with `checksum` it also computes each row's CRC32C.
     #[pyo3(signature = (spans, *, streams, checksum))]
     fn appender(

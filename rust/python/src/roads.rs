@@ -1,15 +1,16 @@
 //! Bindings of `carla-online-roads`.
 
+mod lanes;
 mod rules;
+mod write;
 
 use carla_online_roads as roads;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
-use roads::{
-    ElevationKnot, JunctionControl, LaneIndex, LightPlan, MapKind, MapSpec, RoadSpec, Segment,
-};
+use roads::LaneIndex;
 
 use crate::error::{ErrorClass, Fault};
+use lanes::{Lane, LanePoint, LaneSample, Markings, Polyline};
 use rules::{
     Conflict, Crossing, Crosswalk, Junction, LightGroup, MapFinding, Route, RoutePoint, Signal,
     SpawnPoint, StopLine,
@@ -45,8 +46,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Polyline>()?;
     rules::register(module)?;
     module.add_function(wrap_pyfunction!(examine_map, module)?)?;
-    module.add_function(wrap_pyfunction!(write_map, module)?)?;
-    module.add_function(wrap_pyfunction!(write_road, module)?)
+    module.add_function(wrap_pyfunction!(write::write_map, module)?)?;
+    module.add_function(wrap_pyfunction!(write::write_road, module)?)
 }
 
 #[pyclass(frozen, module = "carla_online._native")]
@@ -104,7 +105,7 @@ impl RoadMap {
         rows: Option<u8>,
         block_m: Option<f64>,
     ) -> PyResult<Self> {
-        let text = write_map(
+        let text = write::write_map(
             kind,
             seed,
             length_m,
@@ -265,374 +266,8 @@ impl RoadMap {
     }
 }
 
-#[pyclass(frozen, module = "carla_online._native")]
-struct Lane(roads::Lane);
-
-#[pymethods]
-impl Lane {
-    #[getter]
-    fn road_id(&self) -> u32 {
-        self.0.road_id
-    }
-
-    #[getter]
-    fn section(&self) -> u16 {
-        self.0.section
-    }
-
-    #[getter]
-    fn lane_id(&self) -> i32 {
-        self.0.lane_id
-    }
-
-    #[getter]
-    fn kind(&self) -> &'static str {
-        self.0.kind.name()
-    }
-
-    #[getter]
-    fn speed_limit_mps(&self) -> f32 {
-        self.0.speed_limit_mps
-    }
-
-    #[getter]
-    fn junction(&self) -> Option<u32> {
-        self.0.junction
-    }
-
-    #[getter]
-    fn length_m(&self) -> f32 {
-        self.0.length_m
-    }
-
-    #[getter]
-    fn left(&self) -> Option<LaneIndex> {
-        self.0.left
-    }
-
-    #[getter]
-    fn right(&self) -> Option<LaneIndex> {
-        self.0.right
-    }
-
-    #[getter]
-    fn may_change_left(&self) -> bool {
-        self.0.may_change_left
-    }
-
-    #[getter]
-    fn may_change_right(&self) -> bool {
-        self.0.may_change_right
-    }
-
-    #[getter]
-    fn left_mark(&self) -> &'static str {
-        self.0.left_mark.name()
-    }
-
-    #[getter]
-    fn right_mark(&self) -> &'static str {
-        self.0.right_mark.name()
-    }
-
-    #[getter]
-    fn successors(&self) -> Vec<LaneIndex> {
-        self.0.successors.clone()
-    }
-
-    #[getter]
-    fn predecessors(&self) -> Vec<LaneIndex> {
-        self.0.predecessors.clone()
-    }
-
-    #[getter]
-    fn section_start_m(&self) -> f32 {
-        self.0.section_start_m
-    }
-
-    #[getter]
-    fn section_end_m(&self) -> f32 {
-        self.0.section_end_m
-    }
-
-    fn __repr__(&self) -> String {
-        format!(
-            "Lane(road {}, section {}, lane {}, {}, {:.2} m)",
-            self.0.road_id,
-            self.0.section,
-            self.0.lane_id,
-            self.0.kind.name(),
-            self.0.length_m
-        )
-    }
-}
-
-#[pyclass(frozen, module = "carla_online._native")]
-struct LaneSample(roads::LaneSample);
-
-#[pymethods]
-impl LaneSample {
-    #[getter]
-    fn x(&self) -> f32 {
-        self.0.pose.x
-    }
-
-    #[getter]
-    fn y(&self) -> f32 {
-        self.0.pose.y
-    }
-
-    #[getter]
-    fn z(&self) -> f32 {
-        self.0.pose.z
-    }
-
-    #[getter]
-    fn yaw_rad(&self) -> f32 {
-        self.0.pose.yaw_rad
-    }
-
-    #[getter]
-    fn curvature_per_m(&self) -> f32 {
-        self.0.curvature_per_m
-    }
-
-    #[getter]
-    fn width_m(&self) -> f32 {
-        self.0.width_m
-    }
-
-    fn __repr__(&self) -> String {
-        format!("{:?}", self.0)
-    }
-}
-
-#[pyclass(frozen, module = "carla_online._native")]
-struct LanePoint(roads::LanePoint);
-
-#[pymethods]
-impl LanePoint {
-    #[getter]
-    fn lane(&self) -> LaneIndex {
-        self.0.lane
-    }
-
-    #[getter]
-    fn s_m(&self) -> f32 {
-        self.0.s_m
-    }
-
-    #[getter]
-    fn lateral_m(&self) -> f32 {
-        self.0.lateral_m
-    }
-
-    fn __repr__(&self) -> String {
-        format!("{:?}", self.0)
-    }
-}
-
-#[pyclass(frozen, module = "carla_online._native")]
-struct Markings(roads::Markings);
-
-#[pymethods]
-impl Markings {
-    #[getter]
-    fn left(&self) -> &'static str {
-        self.0.left.name()
-    }
-
-    #[getter]
-    fn right(&self) -> &'static str {
-        self.0.right.name()
-    }
-
-    #[getter]
-    fn left_permits_change(&self) -> bool {
-        self.0.left_permits_change
-    }
-
-    #[getter]
-    fn right_permits_change(&self) -> bool {
-        self.0.right_permits_change
-    }
-
-    fn __repr__(&self) -> String {
-        format!("{:?}", self.0)
-    }
-}
-
-#[pyclass(frozen, module = "carla_online._native")]
-struct Polyline(roads::Polyline);
-
-#[pymethods]
-impl Polyline {
-    #[getter]
-    fn lane(&self) -> LaneIndex {
-        self.0.lane
-    }
-
-    #[getter]
-    fn kind(&self) -> &'static str {
-        match self.0.kind {
-            roads::PolylineKind::Centre => "centre",
-            roads::PolylineKind::LeftEdge => "left edge",
-            roads::PolylineKind::RightEdge => "right edge",
-        }
-    }
-
-    #[getter]
-    fn mark(&self) -> &'static str {
-        self.0.mark.name()
-    }
-
-    #[getter]
-    fn points(&self) -> Vec<(f32, f32, f32)> {
-        self.0.points.iter().map(|[x, y, z]| (*x, *y, *z)).collect()
-    }
-
-    fn __repr__(&self) -> String {
-        format!(
-            "Polyline(lane {}, {}, {}, {} points)",
-            self.0.lane,
-            self.kind(),
-            self.mark(),
-            self.0.points.len()
-        )
-    }
-}
-
 #[pyfunction]
 fn examine_map(py: Python<'_>, text: &str) -> Vec<MapFinding> {
     let findings = py.detach(|| roads::examine(text));
     findings.into_iter().map(Into::into).collect()
-}
-
-#[pyfunction]
-#[pyo3(signature = (
-    kind,
-    *,
-    seed = 0,
-    length_m = None,
-    lanes = None,
-    lane_width_m = None,
-    speed_limit_mps = None,
-    control = None,
-    light_plan = None,
-    crosswalks = None,
-    columns = None,
-    rows = None,
-    block_m = None,
-))]
-#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
-fn write_map(
-    kind: &str,
-    seed: u64,
-    length_m: Option<f64>,
-    lanes: Option<u8>,
-    lane_width_m: Option<f64>,
-    speed_limit_mps: Option<f64>,
-    control: Option<&str>,
-    light_plan: Option<&str>,
-    crosswalks: Option<bool>,
-    columns: Option<u8>,
-    rows: Option<u8>,
-    block_m: Option<f64>,
-) -> PyResult<String> {
-    let kinds = MapKind::ALL.map(MapKind::name).join(", ");
-    let spec = MapSpec {
-        kind: named("kind", kind, MapKind::from_name(kind), &kinds)?,
-        seed,
-        length_m,
-        lanes,
-        lane_width_m,
-        speed_limit_mps,
-        control: control
-            .map(|name| {
-                let known = "uncontrolled, lights, stop, yield, mixed";
-                named("control", name, JunctionControl::from_name(name), known)
-            })
-            .transpose()?,
-        light_plan: light_plan
-            .map(|name| {
-                let known = "opposite, approach";
-                named("light_plan", name, LightPlan::from_name(name), known)
-            })
-            .transpose()?,
-        has_crosswalks: crosswalks,
-        columns,
-        rows,
-        block_m,
-    };
-    Ok(spec.to_xodr().map_err(Fault::from)?)
-}
-
-/// What a name stands for, or an error that lists the known names.
-fn named<T>(what: &str, name: &str, found: Option<T>, known: &str) -> PyResult<T> {
-    found.ok_or_else(|| {
-        PyValueError::new_err(format!("{what} {name:?} is unknown; use one of: {known}"))
-    })
-}
-
-#[pyfunction]
-#[pyo3(signature = (
-    segments,
-    *,
-    lanes_forward = 1,
-    lanes_backward = 0,
-    lane_width_m = 3.5,
-    speed_limit_mps = 50.0 / 3.6,
-    shoulder_width_m = 0.0,
-    start = (0.0, 0.0, 0.0),
-    elevation = Vec::new(),
-))]
-#[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
-fn write_road(
-    segments: Vec<Vec<f64>>,
-    lanes_forward: u8,
-    lanes_backward: u8,
-    lane_width_m: f64,
-    speed_limit_mps: f64,
-    shoulder_width_m: f64,
-    start: (f64, f64, f64),
-    elevation: Vec<(f64, f64, f64)>,
-) -> PyResult<String> {
-    let spec = RoadSpec {
-        lanes_forward,
-        lanes_backward,
-        lane_width_m,
-        speed_limit_mps,
-        shoulder_width_m,
-        start,
-        segments: segments
-            .iter()
-            .map(|parts| segment(parts))
-            .collect::<PyResult<_>>()?,
-        elevation: elevation
-            .into_iter()
-            .map(|(s_m, z_m, grade)| ElevationKnot { s_m, z_m, grade })
-            .collect(),
-    };
-    Ok(spec.to_xodr().map_err(Fault::from)?)
-}
-
-/// (length), (length, curvature) or (length, curvature at the start, curvature at the end).
-fn segment(parts: &[f64]) -> PyResult<Segment> {
-    match *parts {
-        [length_m] => Ok(Segment::Line { length_m }),
-        [length_m, curvature_per_m] => Ok(Segment::Arc {
-            length_m,
-            curvature_per_m,
-        }),
-        [length_m, curvature_start_per_m, curvature_end_per_m] => Ok(Segment::Spiral {
-            length_m,
-            curvature_start_per_m,
-            curvature_end_per_m,
-        }),
-        _ => Err(PyValueError::new_err(format!(
-            "a segment has {} numbers; pass (length,), (length, curvature) or \
-             (length, curvature_start, curvature_end)",
-            parts.len()
-        ))),
-    }
 }

@@ -10,6 +10,9 @@
 //! What a simulator doesn't tell is made here: the pedals' lag, from the same model; the forward acceleration, as the
 //! change of the forward speed over the step, which is what the world means by it.
 
+mod contacts;
+mod sighting;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,89 +25,22 @@ use crate::events;
 use crate::geometry::{OrientedBox, wrap_angle};
 use crate::info::INFO;
 use crate::network::users::User;
-use crate::network::walkers::{WALKER_HALF_M, Walker};
+use crate::network::walkers::Walker;
 use crate::network::{Way, route_through};
 use crate::observe::{ActorKind, ActorPose, EgoPose, LightState, Observation};
 use crate::raster::BirdseyeKind;
 use crate::report::ego_pose;
 use crate::scene::SceneBox;
-use crate::score::infraction;
 use crate::state::Ego;
 use crate::track::track;
 use crate::traffic::{InLane, Slot, Vehicle};
 use crate::world::{Decision, Foreign, Outcome, Setup, World};
 
-/// Two that have touched have parted when there is this much room between their boxes, metres.
-const PARTED_M: f32 = 0.2;
+use contacts::{boxed, other_box, scripted_box, walker_box};
+pub use sighting::{EgoSighting, Felt, Obstacle, Sighting};
 
 /// Slower than foreseen by more than this after one step, the ego has run into something, m/s.
 const STOPPED_MPS: f32 = 0.5;
-
-/// The ego as a simulator shows it. CARLA's frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EgoSighting {
-    /// Centre, metres.
-    pub x: f32,
-    /// Centre, metres.
-    pub y: f32,
-    /// Height, metres.
-    pub z: f32,
-    /// Heading, radians.
-    pub yaw_rad: f32,
-    /// Velocity of the centre, m/s.
-    pub velocity_mps: (f32, f32),
-    /// Clockwise, rad/s.
-    pub yaw_rate_radps: f32,
-    /// Gear; 0 is neutral, -1 reverse.
-    pub gear: i32,
-}
-
-/// Another road user as a simulator shows it. CARLA's frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sighting {
-    /// The simulator's number for it.
-    pub id: u32,
-    /// Its kind.
-    pub kind: ActorKind,
-    /// Centre of its box, metres.
-    pub x: f32,
-    /// Centre of its box, metres.
-    pub y: f32,
-    /// Height, metres.
-    pub z: f32,
-    /// Heading, radians.
-    pub yaw_rad: f32,
-    /// Velocity, m/s.
-    pub velocity_mps: (f32, f32),
-    /// Half length and half width, metres.
-    pub half_extents_m: (f32, f32),
-}
-
-/// What the ego can run into, as an infraction's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Obstacle {
-    /// A vehicle.
-    Vehicle,
-    /// Anything that isn't a road user.
-    Layout,
-    /// Somebody on foot.
-    Walker,
-}
-
-impl Obstacle {
-    const ALL: [Self; 3] = [Self::Vehicle, Self::Layout, Self::Walker];
-
-    const fn infraction(self) -> usize {
-        match self {
-            Self::Vehicle => infraction::COLLISION_VEHICLE,
-            Self::Layout => infraction::COLLISION_STATIC,
-            Self::Walker => infraction::COLLISION_WALKER,
-        }
-    }
-}
-
-/// A contact that the simulator's sensor reported: the other's id, and what it is.
-pub type Felt = (u32, Obstacle);
 
 /// An episode that is driven elsewhere.
 #[derive(Debug, Clone)]
@@ -479,77 +415,4 @@ impl Mirror {
             way,
         })
     }
-
-    /// Counts each contact once until the two have parted, whether the sensor or the boxes told of it. A simulator
-    /// pushes apart what has touched, so it also counts what the ego would have run into had nothing stopped it.
-    fn collide(&mut self, felt: &[Felt], foreseen: Option<&OrientedBox>, decision: &mut Decision) {
-        let car = &self.world.state.ego.car;
-        let own = |margin_m| boxed(car.x, car.y, car.yaw_rad, HALF_EXTENTS_M, margin_m);
-        let (exact, wide) = (own(0.0), own(PARTED_M));
-        let mut now: Vec<Felt> = Vec::new();
-        let mut compare = |id: u32, kind: Obstacle, other: &OrientedBox| {
-            let was_touching = self.touching.contains(&(id, kind));
-            let is_touching = exact.overlaps(other)
-                || was_touching && wide.overlaps(other)
-                || foreseen.is_some_and(|foreseen| foreseen.overlaps(other));
-            if is_touching {
-                now.push((id, kind));
-            }
-        };
-        for (index, vehicle) in self.present() {
-            let id = self.scripted_ids.get(index).copied().unwrap_or_default();
-            compare(id, Obstacle::Vehicle, &scripted_box(vehicle));
-        }
-        for (index, walker) in self.scripted_walkers().iter().enumerate() {
-            let id = self.walker_ids.get(index).copied().unwrap_or_default();
-            compare(id, Obstacle::Walker, &walker_box(walker));
-        }
-        for other in &self.others {
-            let kind = match other.kind {
-                ActorKind::Vehicle => Obstacle::Vehicle,
-                ActorKind::Walker => Obstacle::Walker,
-            };
-            compare(other.id, kind, &other_box(other));
-        }
-        for contact in felt {
-            if !now.contains(contact) {
-                now.push(*contact);
-            }
-        }
-        // On a network others may run into a standing ego, which ScenarioRunner doesn't charge either.
-        let is_charged = self.world.course().network.is_none()
-            || self.world.state.ego.car.speed_mps >= events::STANDING_MPS;
-        for kind in Obstacle::ALL {
-            let is_new = |contact: &&Felt| contact.1 == kind && !self.touching.contains(contact);
-            let begun = if is_charged {
-                now.iter().filter(is_new).count() as u32
-            } else {
-                0
-            };
-            events::count_collisions(
-                &mut self.world.state,
-                kind.infraction(),
-                begun,
-                &mut decision.gathered,
-            );
-        }
-        self.touching = now;
-    }
-}
-
-fn boxed(x: f32, y: f32, yaw_rad: f32, half_m: (f32, f32), margin_m: f32) -> OrientedBox {
-    OrientedBox::new(x, y, yaw_rad, half_m.0 + margin_m, half_m.1 + margin_m)
-}
-
-fn scripted_box(vehicle: &Vehicle) -> OrientedBox {
-    let half_m = vehicle.half_extents_m();
-    boxed(vehicle.x, vehicle.y, vehicle.yaw_rad, half_m, 0.0)
-}
-
-fn walker_box(walker: &Walker) -> OrientedBox {
-    boxed(walker.x, walker.y, walker.yaw_rad, WALKER_HALF_M, 0.0)
-}
-
-fn other_box(other: &Sighting) -> OrientedBox {
-    boxed(other.x, other.y, other.yaw_rad, other.half_extents_m, 0.0)
 }

@@ -1,18 +1,18 @@
 //! One environment: a course, a state, and the step from one decision to the next.
 
+mod locate;
+mod moving;
+
 use std::sync::Arc;
 
-use crate::config::{MAX_VEHICLES, WorldConfig};
+use crate::config::WorldConfig;
 use crate::course::{Course, CourseBook};
 use crate::dynamics::{CarState, Command, HALF_EXTENTS_M, Model};
 use crate::error::Error;
 use crate::events::{self, Limits};
-use crate::geometry::wrap_angle;
 use crate::lights::Clock;
-use crate::network::users::{User, Users};
-use crate::network::{Network, drive};
+use crate::network::users::User;
 use crate::observe::{LightState, Signals};
-use crate::place::{Whereabouts, place};
 use crate::reward::{Gathered, RewardTerms};
 use crate::rng::mix;
 use crate::rules;
@@ -20,11 +20,10 @@ use crate::score::{Counts, infraction};
 use crate::signals::signals_ahead;
 use crate::start;
 use crate::state::{Ego, Ending, State, Tally};
-use crate::traffic::{self, InLane, Slot, Tuning};
+use crate::traffic::{Slot, Tuning};
 use crate::weather::Conditions;
 
-/// Between two steps nobody gets on by more than this along a route, metres.
-const LONGEST_JUMP_M: f32 = 30.0;
+use locate::locate_ego;
 
 /// What all environments of one configuration share.
 #[derive(Debug)]
@@ -384,44 +383,6 @@ impl World {
         self.note_time();
     }
 
-    /// Compares the ego with the traffic, then moves the traffic. `foreign` is traffic that isn't this world's.
-    pub(crate) fn move_traffic(&mut self, foreign: &Foreign, gathered: &mut Gathered) {
-        if let Some((network, _)) = &self.course.network {
-            let network = Arc::clone(network);
-            self.move_on_network(&network, foreign.users, gathered);
-        } else {
-            self.move_on_chain(foreign.slots, gathered);
-        }
-    }
-
-    fn move_on_chain(&mut self, foreign: &[Slot], gathered: &mut Gathered) {
-        let (setup, course) = (&*self.setup, &*self.course);
-        let now_s = self.time_s() as f32;
-        let mut slots = [Slot::default(); MAX_VEHICLES + 1];
-        let count = fill_slots(&self.state, course, foreign, &mut slots);
-        let limit_mps = course.map.lanes()[self.state.ego.lane as usize].speed_limit_mps;
-        events::compare_with_traffic(
-            &mut self.state,
-            &slots[count].clone(),
-            &slots[..count],
-            limit_mps,
-            gathered,
-        );
-        let seeds = traffic::Seeds {
-            episode: self.state.seed,
-            stream: self.state.stream,
-        };
-        traffic::advance(
-            &mut self.state.vehicles,
-            &mut slots[..=count],
-            course,
-            &setup.tuning,
-            seeds,
-            now_s,
-            setup.step_s,
-        );
-    }
-
     /// Finds the ego on the road after it has moved, and counts the step.
     pub(crate) fn note_motion(&mut self) -> Moved {
         let before = self.state.ego.lane;
@@ -454,124 +415,8 @@ impl World {
         }
     }
 
-    fn move_on_network(&mut self, network: &Network, foreign: &[User], gathered: &mut Gathered) {
-        let signals = self.signals();
-        let clock = Clock::new(
-            &network.map,
-            self.setup.config.map.lights_s,
-            self.state.seed,
-            self.time_s(),
-        )
-        .showing(self.shown_lights.as_deref());
-        let now_s = self.time_s() as f32;
-        let ego = start::ego_user(&self.course, &self.state.ego);
-        let State {
-            seed,
-            stream,
-            vehicles,
-            ways,
-            walkers,
-            ..
-        } = &mut self.state;
-        let mut users = Users::new(&network.map, vehicles, ways, foreign, Some(ego));
-        let step = drive::Step {
-            network,
-            tuning: &self.setup.tuning,
-            clock,
-            seed: *seed,
-            stream: *stream,
-            now_s,
-            step_s: self.setup.step_s,
-            walker_pause_s: self.setup.config.traffic.walker_pause_s,
-        };
-        drive::advance(&step, &mut users, vehicles, ways, walkers);
-        rules::compare_with_traffic(&mut self.state, &network.map, &users, &signals, gathered);
-    }
-
     /// The ego's model, of this episode's traits.
     pub(crate) const fn model(&self) -> &Model {
         &self.model
     }
-}
-
-/// Fills the slots of all vehicles, of `foreign` ones and, behind them, of the ego; returns the number before the ego's.
-fn fill_slots(
-    state: &State,
-    course: &Course,
-    foreign: &[Slot],
-    slots: &mut [Slot; MAX_VEHICLES + 1],
-) -> usize {
-    let own = state.vehicles.len().min(MAX_VEHICLES);
-    let count = (own + foreign.len()).min(MAX_VEHICLES);
-    for (slot, vehicle) in slots.iter_mut().zip(&state.vehicles) {
-        *slot = if vehicle.is_gone {
-            Slot::nowhere()
-        } else {
-            let place = InLane {
-                rank: course.rank(vehicle.lane).unwrap_or_default(),
-                lateral_m: vehicle.lateral_m,
-                width_m: vehicle.lane_width_m,
-                curvature_per_m: vehicle.lane_curvature_per_m,
-            };
-            Slot::new(
-                vehicle.station_m,
-                vehicle.speed_mps,
-                vehicle.half_extents_m(),
-                place,
-            )
-        };
-    }
-    slots[own..count].copy_from_slice(&foreign[..count - own]);
-    let ego = &state.ego;
-    let sample = course.map.sample(ego.lane, ego.s_m);
-    let place = InLane {
-        rank: course.rank(ego.lane).unwrap_or_default(),
-        lateral_m: ego.lateral_m,
-        width_m: sample.width_m,
-        curvature_per_m: sample.curvature_per_m,
-    };
-    let station_m = course.map.station(ego.lane, ego.s_m);
-    slots[count] = Slot::new(station_m, ego.car.speed_mps, HALF_EXTENTS_M, place);
-    count
-}
-
-/// Finds the ego on the road after it has moved.
-fn locate_ego(state: &mut State, course: &Course) {
-    let ego = &mut state.ego;
-    let car = &ego.car;
-    let pose = Whereabouts {
-        x: car.x,
-        y: car.y,
-        z: ego.z,
-        yaw_rad: car.yaw_rad,
-    };
-    let (map, route) = (&*course.map, &course.route);
-    let Some(at) = place(map, route, ego.station_m, Some(ego.place()), &pose) else {
-        return;
-    };
-    if at.lane != ego.lane && is_beside(course, ego.lane, at.lane) {
-        state.tally.lane_changes += 1;
-    }
-    let sample = map.sample(at.lane, at.s_m);
-    ego.lane = at.lane;
-    ego.s_m = at.s_m;
-    ego.lateral_m = at.lateral_m;
-    ego.z = sample.pose.z;
-    ego.heading_error_rad = wrap_angle(car.yaw_rad - sample.pose.yaw_rad);
-    // On a network the route may come by again farther on: that isn't progress.
-    let on_route = route
-        .station(map, &at, ego.station_m)
-        .filter(|(station_m, _)| {
-            !route.is_planned() || (station_m - ego.station_m).abs() <= LONGEST_JUMP_M
-        });
-    if let Some((station_m, _)) = on_route {
-        ego.station_m = station_m;
-    }
-    state.tally.is_off_route = on_route.is_none();
-}
-
-/// Whether the way from one lane to another is a lane change, and not the way ahead.
-fn is_beside(course: &Course, from: u32, to: u32) -> bool {
-    let lane = &course.map.lanes()[from as usize];
-    course.network.is_none() || lane.left == Some(to) || lane.right == Some(to)
 }

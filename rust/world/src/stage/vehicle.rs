@@ -4,9 +4,15 @@
 //! with what a simulator's client may do besides driving forward: reverse, hand brake, manual gears, velocities and
 //! impulses set from outside (the car then slides until its tyres have caught it), tyres without grip, no gravity.
 
+mod ackermann;
+mod gearbox;
+
 use crate::geometry::wrap_angle;
 use crate::stage::physics::{Drive, VehiclePhysics, interpolate};
 use crate::stage::pose::{Rotation, Transform, Vector, wrap_degrees};
+
+pub use ackermann::AckermannControl;
+use gearbox::NEUTRAL;
 
 /// Longest step of the integration, seconds: two per 50 ms.
 const LONGEST_SUBSTEP_S: f32 = 0.025;
@@ -16,11 +22,6 @@ const STEER_GAIN: f32 = 1.09;
 const UNDERSTEER_S2PM2: f32 = 9.4e-4;
 /// Below this, without throttle, the vehicle stands.
 const STANDSTILL_MPS: f32 = 0.02;
-const RPM_PER_RADPS: f32 = 9.549_297;
-/// The gearbox's own shift time, as recordings have it.
-const SHIFT_S: f32 = 0.3;
-/// Gear of a box that has never been asked for power.
-const NEUTRAL: i32 = 0;
 
 /// What the driver asks for: CARLA's `VehicleControl`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -39,21 +40,6 @@ pub struct VehicleControl {
     pub manual_gear_shift: bool,
     /// The gear: asked for with `manual_gear_shift`, else reported.
     pub gear: i32,
-}
-
-/// A speed asked for instead of pedals: CARLA's `VehicleAckermannControl`.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct AckermannControl {
-    /// Angle of the front wheels, radians, to the right.
-    pub steer_rad: f32,
-    /// Limit of its change, rad/s; 0 for none.
-    pub steer_speed_radps: f32,
-    /// Speed, m/s.
-    pub speed_mps: f32,
-    /// Limit of the acceleration, m/s2; 0 for none.
-    pub acceleration_mps2: f32,
-    /// Kept; this model doesn't limit jerk.
-    pub jerk_mps3: f32,
 }
 
 /// Motor, gearbox and pedals of one vehicle.
@@ -227,24 +213,6 @@ impl Vehicle {
         lock * self.control.steer * interpolate(&self.physics.steering_curve, speed_mps.abs() * 3.6)
     }
 
-    fn rpm(&self, ratio: f32, speed_mps: f32) -> f32 {
-        speed_mps.abs() / self.drive.wheel_radius_m * ratio * RPM_PER_RADPS
-    }
-
-    /// Engine turns per turn of a wheel; 0 in neutral. Reverse has the first gear's.
-    fn ratio(&self) -> f32 {
-        if self.gear == NEUTRAL {
-            return 0.0;
-        }
-        let index =
-            (self.gear.unsigned_abs() as usize - 1).min(self.physics.gears.len().saturating_sub(1));
-        self.physics
-            .gears
-            .get(index)
-            .map_or(0.0, |gear| gear.ratio.max(0.0))
-            * self.physics.final_ratio.max(0.0)
-    }
-
     /// One step of standing still: pedals and gearbox go on.
     pub(super) fn rest(&mut self, pace: &Pace) {
         for _ in 0..pace.substeps {
@@ -416,11 +384,6 @@ impl Vehicle {
         forward * wheel_rad / (self.drive.wheelbase_m * (1.0 + UNDERSTEER_S2PM2 * speed * speed))
     }
 
-    /// 1 in a forward gear and in neutral, -1 in reverse.
-    fn direction(&self) -> f32 {
-        if self.gear < NEUTRAL { -1.0 } else { 1.0 }
-    }
-
     /// Acceleration by engine, engine braking and drag, m/s2, in the vehicle's forward direction.
     fn drive_acceleration(&self, forward: f32) -> f32 {
         let (physics, drive) = (&self.physics, &self.drive);
@@ -451,90 +414,6 @@ impl Vehicle {
             - damping * geared * forward
             - drag;
         force / resisting
-    }
-
-    fn change_gear(&mut self, forward: f32, dt_s: f32) {
-        if self.shift_left_s > 0.0 {
-            self.shift_left_s = (self.shift_left_s - dt_s).max(0.0);
-            return;
-        }
-        let top = self.physics.gears.len() as i32;
-        if self.control.manual_gear_shift {
-            self.gear = self.control.gear.clamp(-1, top);
-            return;
-        }
-        if self.control.reverse {
-            self.gear = -1;
-        } else if self.gear <= NEUTRAL {
-            // The box leaves neutral only for power, so a car that was pushed coasts freely.
-            if self.control.throttle > 0.0 {
-                self.gear = self.gear_for(forward);
-            } else if self.gear < NEUTRAL {
-                self.gear = NEUTRAL;
-            }
-        } else if self.physics.use_gear_autobox {
-            self.shift(forward, top);
-        }
-    }
-
-    fn shift(&mut self, forward: f32, top: i32) {
-        let Some(gear) = self.physics.gears.get(self.gear as usize - 1) else {
-            self.gear = top;
-            return;
-        };
-        let share = self.rpm(self.ratio(), forward) / self.physics.max_rpm.max(1.0);
-        if self.gear < top && share > gear.up_ratio {
-            self.gear += 1;
-            self.shift_left_s = SHIFT_S;
-        } else if self.gear > 1 && share < gear.down_ratio {
-            self.gear -= 1;
-            self.shift_left_s = SHIFT_S;
-        }
-    }
-
-    /// The gear in which the box drives steadily at this speed.
-    fn gear_for(&self, forward: f32) -> i32 {
-        let final_ratio = self.physics.final_ratio;
-        let is_steady = |gear: &super::physics::Gear| {
-            self.rpm(gear.ratio * final_ratio, forward) < gear.up_ratio * self.physics.max_rpm
-        };
-        let gears = &self.physics.gears;
-        gears
-            .iter()
-            .position(is_steady)
-            .unwrap_or(gears.len().saturating_sub(1)) as i32
-            + 1
-    }
-
-    /// Turns a wanted speed and wheel angle into pedals: proportional, limited by the wanted acceleration.
-    fn apply_ackermann(&mut self, motion: &Motion) {
-        let Some(wanted) = self.ackermann else {
-            return;
-        };
-        let forward =
-            motion.vx * libm::cosf(motion.yaw_rad) + motion.vy * libm::sinf(motion.yaw_rad);
-        let limit = if wanted.acceleration_mps2 == 0.0 {
-            8.0
-        } else {
-            wanted.acceleration_mps2.abs()
-        };
-        let acceleration = (2.0 * (wanted.speed_mps - forward)).clamp(-limit, limit);
-        let is_reverse = wanted.speed_mps < 0.0;
-        let along = if is_reverse {
-            -acceleration
-        } else {
-            acceleration
-        };
-        let curve = interpolate(&self.physics.steering_curve, forward.abs() * 3.6).max(0.1);
-        self.control = VehicleControl {
-            throttle: (along / 6.0).clamp(0.0, 1.0),
-            brake: (-along / self.drive.brake_mps2.max(0.1)).clamp(0.0, 1.0),
-            steer: (wanted.steer_rad / (self.drive.full_lock_rad.max(0.1) * curve))
-                .clamp(-1.0, 1.0),
-            reverse: is_reverse,
-            gear: self.gear,
-            ..VehicleControl::default()
-        };
     }
 
     /// Where a wheel is in the world, metres.
