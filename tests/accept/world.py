@@ -250,7 +250,7 @@ def curriculum() -> None:
         started_s = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             run_dir = Path(folder) / name
-            overrides = [f"seed={TRAINING_SEED}", f"runner.checkpoint_every_env_steps={KEPT_EVERY}"]
+            overrides = ["--seed", str(TRAINING_SEED), "--runner.checkpoint-every-env-steps", str(KEPT_EVERY)]
             config = load_experiment(name, overrides)
             with open_run(config, run_dir=run_dir, show_progress=False, callbacks=[KeepPolicies()]) as runner:
                 runner.run()

@@ -203,6 +203,20 @@ class TestSensors:
 
 
 class TestOrder:
+    def test_the_spectator_follows_the_ego_unless_it_is_left_alone(self, server: Server) -> None:
+        for choice, follows in (("follow", True), ("leave", False)):
+            env = CarlaEnv(server=address(server), traffic="none", map={"map_variants": 1}, spectator=choice)
+            env.reset(seed=0)
+            world = visit(server)
+            spectator, before = world.get_spectator(), world.get_spectator().get_transform().location
+            for _ in range(40):
+                env.step(FORWARD)
+            ego = next(actor for actor in world.get_actors() if actor.attributes.get("role_name") == "hero")
+            after = spectator.get_transform().location
+            assert (after.distance(before) > 5.0) == follows
+            assert not follows or after.distance(ego.get_location()) < 30.0
+            env.close()
+
     def test_settings_come_back_and_only_own_actors_go(self, server: Server) -> None:
         before = visit(server).get_settings()
         env = CarlaEnv(server=address(server), traffic="light", map={"map_variants": 1})

@@ -44,6 +44,7 @@ def _inspect(path: str) -> int:
         print(f"open episodes  {len(buffer.open_episodes())}")
         print(f"slices         {', '.join(buffer.slice_names) or 'none'}")
         print(f"baselines      {', '.join(buffer.baseline_hashes) or 'none'}")
+        print(f"backbone       {buffer.backbone_hash or 'none'}")
         print("fields")
         for field in buffer.schema.fields:
             shape = "x".join(str(size) for size in field.shape) or "scalar"

@@ -60,10 +60,10 @@ class SafetyFilter:
 
     def __init__(self, config: SafetyConfig, space: gym.Space[Any], *, count: int, decision_s: float) -> None:
         vector = space.spaces.get("vector") if isinstance(space, Dict) else space
-        if not isinstance(vector, Box) or vector.shape != (_native.WorldBatch.obs_dim,):
+        if not isinstance(vector, Box) or not _begins_as_the_world(vector):
             raise ConfigError(
                 f"the safety layer reads the driving world's observation, {_native.WorldBatch.obs_dim} numbers (or a "
-                f"Dict with them under 'vector'), got {space}."
+                f"Dict with them under 'vector', features of a backbone behind them), got {space}."
             )
         self._is_dict = isinstance(space, Dict)
         self.mode = config.mode
@@ -89,9 +89,8 @@ class SafetyFilter:
         vector = observations["vector"] if self._is_dict else observations
         before = {name: getattr(self, name)[~rows] for name in _STATE}
         executed = np.empty_like(proposed)
-        self._native.decide(
-            np.ascontiguousarray(vector, np.float32), proposed, self.last, self.latch_s, executed, self.causes
-        )
+        numbers = np.ascontiguousarray(vector[:, : _native.WorldBatch.obs_dim], np.float32)
+        self._native.decide(numbers, proposed, self.last, self.latch_s, executed, self.causes)
         for name, kept in before.items():
             getattr(self, name)[~rows] = kept
         self.causes[~rows] = 0
@@ -114,6 +113,14 @@ class SafetyFilter:
             "safety_intervened": (self.causes != 0) & (self.mode == "enforce"),
             "safety_causes": self.causes.copy(),
         }
+
+
+def _begins_as_the_world(vector: Box) -> bool:
+    """Whether these are the driving world's numbers, alone or with unbounded features behind them."""
+    known = _native.WorldBatch.obs_dim
+    if len(vector.shape) != 1 or vector.shape[0] < known:
+        return False
+    return vector.shape[0] == known or not np.isfinite(vector.high[known:]).any()
 
 
 class SafetyLayer(VectorWrapper[Any, Any, Any]):

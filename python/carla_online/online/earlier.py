@@ -19,17 +19,19 @@ class EarlierBuffers:
         shares: Folder to share of every batch. What the shares leave of 1 comes from the run's own buffer.
         baseline: Fingerprint of the policy's baseline (`none` without one), which must be theirs as well: a row keeps
             the baseline's action, and a delta beside another baseline means something else.
+        backbone: Fingerprint of the network whose features the observations hold, or None; it must be theirs as well.
 
     Raises:
         ConfigError: A buffer can't be used, and why.
     """
 
-    def __init__(self, shares: Mapping[str, float], *, baseline: str) -> None:
+    def __init__(self, shares: Mapping[str, float], *, baseline: str, backbone: str | None = None) -> None:
         self.shares = dict(shares)
         self.buffers: list[ReplayBuffer] = []
         try:
             for path in shares:
-                self.buffers.append(open_earlier(Path(path), baseline))
+                self.buffers.append(open_earlier(Path(path)))
+                _check_origin(self.buffers[-1], baseline, backbone)
         except BaseException:
             self.close()
             raise
@@ -67,29 +69,33 @@ class EarlierBuffers:
             buffer.close()
 
 
-def open_earlier(path: Path, baseline: str | None) -> ReplayBuffer:
+def open_earlier(path: Path) -> ReplayBuffer:
     """Opens an earlier buffer read-only.
 
     Args:
         path: Its folder.
-        baseline: Fingerprint of the baseline that it must have been driven beside; None for any.
 
     Raises:
-        ConfigError: It is no buffer, empty, or of another baseline.
+        ConfigError: It is no buffer, or empty.
     """
     if not path.is_dir():
         raise ConfigError(f"{path} isn't a replay buffer's folder; a run keeps its own in RUN/replay.")
     buffer = ReplayBuffer.open(path, read_only=True)
-    others = [known for known in buffer.baseline_hashes if baseline is not None and known != baseline]
-    fault = ""
     if buffer.size == 0:
-        fault = "is empty; leave it out"
-    elif others:
-        fault = (
-            f"was driven beside the baseline {others[0][:12]}, not beside this policy's {str(baseline)[:12]}; its "
-            "deltas mean something else here. Take the same baseline, or leave it out"
-        )
-    if fault:
         buffer.close()
-        raise ConfigError(f"the buffer {path} {fault}.")
+        raise ConfigError(f"the buffer {path} is empty; leave it out.")
     return buffer
+
+
+def _check_origin(buffer: ReplayBuffer, baseline: str, backbone: str | None) -> None:
+    """Refuses a buffer whose rows mean something else than this run's."""
+    others = [known for known in buffer.baseline_hashes if known != baseline]
+    if others:
+        raise ConfigError(
+            f"the buffer {buffer.path} was driven beside the baseline {others[0][:12]}, not beside this policy's "
+            f"{baseline[:12]}; its deltas mean something else here. Take the same baseline, or leave it out."
+        )
+    try:
+        buffer.check_backbone(backbone)
+    except SchemaMismatch as error:
+        raise ConfigError(f"replay.earlier: {error}.") from None

@@ -10,6 +10,7 @@ from gymnasium.vector import VectorEnv
 from pydantic import Field, model_validator
 
 from carla_online.config import Config
+from carla_online.envs.carla import CarlaEnvConfig
 from carla_online.envs.transitions import EnvConfig, make_vector_env
 from carla_online.envs.world import WorldEnvConfig
 from carla_online.evaluation.suite import SuiteConfig
@@ -95,6 +96,8 @@ class ExperimentConfig(Config):
         self._check_workers()
         if self.env.kind != "gymnasium":
             self._check_observation(self.env.observation)
+        if isinstance(self.env, CarlaEnvConfig) and self.env.sensors:
+            self._check_sensors(self.env)
         return self
 
     def _check_workers(self) -> None:
@@ -129,6 +132,22 @@ class ExperimentConfig(Config):
             raise ValueError(
                 f"learner.kind grpo learns from vectors alone, but env.observation is {learned}; set it to vector, or "
                 "learner.kind to sac"
+            )
+
+    def _check_sensors(self, env: CarlaEnvConfig) -> None:
+        """Refuses sensors that nothing makes features of, and a suite without these features."""
+        if env.backbone is None:
+            raise ValueError(
+                f"env.sensors has {sorted(env.sensors)}, but a learner learns from numbers and the view from above; "
+                "name a frozen network over them in env.backbone, or leave them out"
+            )
+        judged = self.suite.env if isinstance(self.suite.env, dict) else {}
+        wanted = env.model_dump(mode="json")
+        given = CarlaEnvConfig.model_validate(judged).model_dump(mode="json") if judged.get("kind") == "carla" else {}
+        if any(given.get(part) != wanted[part] for part in ("sensors", "backbone")):
+            raise ValueError(
+                "env.backbone gives the policy features that the suite doesn't have: the policy couldn't be judged; "
+                "give suite.env kind carla and the same sensors and backbone"
             )
 
 

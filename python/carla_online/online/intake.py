@@ -204,4 +204,5 @@ def facts_of(source: TransitionSource, *, environments: TransitionSource | None 
         environments=environments,
         slice_names=slice_names,
         birdseye_px=source.layout.birdseye_px,
+        backbone=getattr(source.env.unwrapped, "backbone_fingerprint", None),
     )

@@ -23,9 +23,10 @@ class OfflineIntake(Intake):
     is_driving = False
 
     def __init__(self, path: str) -> None:
-        with open_earlier(Path(path), None) as buffer:
+        with open_earlier(Path(path)) as buffer:
             shapes = {field.name: field.shape for field in buffer.schema.fields}
             slice_names = tuple(buffer.slice_names)
+            backbone = buffer.backbone_hash
         terms = shapes["reward_terms"][0]
         names = REWARD_TERM_NAMES if terms == len(REWARD_TERM_NAMES) else tuple(f"term_{i}" for i in range(terms))
         view = shapes.get("birdseye")
@@ -38,6 +39,7 @@ class OfflineIntake(Intake):
             slice_name=slice_names[0],
             slice_names=slice_names,
             birdseye_px=None if view is None else view[0],
+            backbone=backbone,
         )
 
     @property

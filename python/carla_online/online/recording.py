@@ -41,6 +41,7 @@ class ReplayRecorder:
             facts.obs_dim, facts.action_dim, facts.reward_term_names, birdseye_px=facts.birdseye_px
         )
         self.replay = ReplayBuffer.open_or_create(directory / "replay", schema, capacity_rows=capacity_rows)
+        self.replay.bind_backbone(facts.backbone)
         self._num_envs = facts.num_envs
         baseline = policy.baseline if isinstance(policy, ActorPolicy) else None
         self._baseline_id = self.replay.baseline_id(baseline.fingerprint if baseline is not None else "none")

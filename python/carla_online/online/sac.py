@@ -124,7 +124,7 @@ class OnlineSACTrainer(OnlineTrainer):
             return self.replay.sampler(seed=seed, n_step=n_step, gamma=gamma)
         baseline = self.policy.baseline if isinstance(self.policy, ActorPolicy) else None
         fingerprint = "none" if baseline is None else baseline.fingerprint
-        self._earlier = EarlierBuffers(self._earlier_shares, baseline=fingerprint)
+        self._earlier = EarlierBuffers(self._earlier_shares, baseline=fingerprint, backbone=self.replay.backbone_hash)
         self._messages += self._earlier.describe()
         own = None if self._is_offline else self.replay
         sampler, self._own_sources = self._earlier.sampler(own, seed=seed, n_step=n_step, gamma=gamma)

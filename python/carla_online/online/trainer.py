@@ -36,6 +36,8 @@ class EnvironmentFacts:
     """Where episodes differ: the name for each `info["slice_index"]`; the first is `slice_name`"""
     birdseye_px: int | None = None
     """Pixels along each side of the view from above that observations hold, or None"""
+    backbone: str | None = None
+    """Fingerprint of the frozen network whose features observations hold, or None"""
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from carla_online.envs.observations import ObservationArray, vector_of
-from carla_online.errors import PolicyError
+from carla_online.frozen import freeze, load_frozen
 from carla_online.policies.contract import FloatArray, check_actions
 
 BaselineFunction = Callable[[FloatArray], Any]
-
-_PICKLES = {".pt": "TorchScript archive", ".pth": "pickled module", ".pkl": "pickle", ".bin": "pickled weights"}
 
 
 class Baseline:
@@ -54,7 +50,8 @@ class Baseline:
         Raises:
             PolicyError: The wrapped function broke the contract.
         """
-        return check_actions(self._function(vector_of(obs)), rows=len(obs), action_dim=self.action_dim, who=self.name)
+        numbers = np.ascontiguousarray(vector_of(obs), np.float32)
+        return check_actions(self._function(numbers), rows=len(obs), action_dim=self.action_dim, who=self.name)
 
     def act(
         self, obs: ObservationArray, *, deterministic: bool = False, generator: torch.Generator | None = None
@@ -83,7 +80,7 @@ def wrap_baseline(
     """
     if isinstance(function, torch.nn.Module):
         label = name or type(function).__name__
-        return Baseline(_run_module(function), fingerprint=_hash_module(function), action_dim=action_dim, name=label)
+        return Baseline(freeze(function), fingerprint=_hash_module(function), action_dim=action_dim, name=label)
     label = name or str(getattr(function, "__qualname__", type(function).__qualname__))
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     digest = hashlib.sha256(label.encode())
@@ -102,35 +99,9 @@ def load_baseline(path: str | Path, *, factory: str | None = None, action_dim: i
     Raises:
         PolicyError: The file is missing, of an unknown kind, a pickle, or doesn't fit the factory.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise PolicyError(f"baseline file not found: {file}. Check the path.")
-    spec = {"kind": "file", "path": str(file), "factory": factory, "action_dim": action_dim}
-    fingerprint = hashlib.sha256(file.read_bytes()).hexdigest()
-    if file.suffix == ".onnx":
-        function = _load_onnx(file)
-    elif file.suffix == ".safetensors":
-        function = _run_module(_load_safetensors(file, factory))
-    elif file.suffix in {".ts", *_PICKLES}:
-        function = _run_module(_load_torchscript(file))
-    else:
-        raise PolicyError(
-            f"{file} ends in {file.suffix or 'nothing'!r}; a baseline is TorchScript (.ts), ONNX (.onnx) or "
-            "safetensors (.safetensors with factory='module:function')."
-        )
-    return Baseline(function, fingerprint=fingerprint, action_dim=action_dim, name=file.stem, spec=spec)
-
-
-def _run_module(module: torch.nn.Module) -> BaselineFunction:
-    module.eval()
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-
-    def run(obs: FloatArray) -> Any:
-        with torch.inference_mode():
-            return module(torch.from_numpy(np.ascontiguousarray(obs, dtype=np.float32)))
-
-    return run
+    spec = {"kind": "file", "path": str(path), "factory": factory, "action_dim": action_dim}
+    function, fingerprint = load_frozen(path, factory=factory, what="baseline")
+    return Baseline(function, fingerprint=fingerprint, action_dim=action_dim, name=Path(path).stem, spec=spec)
 
 
 def _hash_module(module: torch.nn.Module) -> str:
@@ -139,53 +110,6 @@ def _hash_module(module: torch.nn.Module) -> str:
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _load_torchscript(file: Path) -> torch.nn.Module:
-    try:
-        # mypy has no types for torch.jit.load.
-        module: torch.nn.Module = torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
-    except RuntimeError as error:
-        raise PolicyError(
-            f"{file} isn't TorchScript. If it is a pickled module, it is refused, since loading a pickle runs code "
-            "from the file: save the weights with safetensors and give factory='module:function', or export the "
-            "module with torch.jit.script or torch.onnx.export."
-        ) from error
-    return module
-
-
-def _load_safetensors(file: Path, factory: str | None) -> torch.nn.Module:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if factory is None or factory.count(":") != 1:
-        raise PolicyError(f"{file} holds weights only: give factory='module:function', got {factory!r}.")
-    module_name, function_name = factory.split(":")
-    try:
-        module = getattr(importlib.import_module(module_name), function_name)()
-    except (ImportError, AttributeError) as error:
-        raise PolicyError(f"the factory {factory!r} can't be imported: {error}.") from error
-    if not isinstance(module, torch.nn.Module):
-        raise PolicyError(f"the factory {factory!r} returned {type(module).__name__}; it must return an nn.Module.")
-    try:
-        module.load_state_dict(load_file(file))
-    except (SafetensorError, RuntimeError) as error:
-        raise PolicyError(f"{file} doesn't fit the module of {factory!r}: {error}") from error
-    return module
-
-
-def _load_onnx(file: Path) -> BaselineFunction:
-    try:
-        onnxruntime = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise PolicyError(f"{file} is ONNX, which needs onnxruntime: pip install onnxruntime.") from error
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    input_name = session.get_inputs()[0].name
-
-    def run(obs: NDArray[np.float32]) -> Any:
-        return session.run(None, {input_name: obs})[0]
-
-    return run
 
 
 def fingerprint_of(kind: str, parameters: dict[str, Any]) -> str:

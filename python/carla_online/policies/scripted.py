@@ -38,7 +38,8 @@ _LINE_HEADWAY_S = 0.6
 def scripted_baseline(config: ScriptedBaselineConfig | None = None) -> Baseline:
     """Returns the scripted baseline; its fingerprint covers the settings.
 
-    It reads only the vector observation, so it drives every backend that has it.
+    It reads only the driving world's vector, so it drives every backend that has it; what stands behind it, such as a
+    backbone's features, it leaves alone.
     """
     settings = config or ScriptedBaselineConfig()
     parameters = settings.model_dump()
@@ -58,7 +59,7 @@ class _Driver:
         self._obs_dim = max(start + size for start, size, _ in self._fields.values())
 
     def __call__(self, obs: FloatArray) -> FloatArray:
-        if obs.ndim != 2 or obs.shape[1] != self._obs_dim:
+        if obs.ndim != 2 or obs.shape[1] < self._obs_dim:
             raise PolicyError(
                 f"the scripted baseline reads the driving world's observation [N, {self._obs_dim}], got {obs.shape}. "
                 "Set policy.baseline to one that reads yours, or to none."

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from carla_online._native import ReplayCore
-from carla_online.errors import ReplayError
+from carla_online.errors import ReplayError, SchemaMismatch
 from carla_online.replay.batch import Array, allocate_arrays
 from carla_online.replay.export import export
 from carla_online.replay.modes import Mode, Uniform
@@ -398,6 +398,37 @@ class ReplayBuffer:
         """The baselines' hashes, by `baseline_id`."""
         return self._core.baseline_hashes()
 
+    @property
+    def backbone_hash(self) -> str | None:
+        """The hash of the frozen network whose features the observations hold; None where they hold none."""
+        return next(iter(self._core.backbone_hashes()), None)
+
+    def check_backbone(self, backbone_hash: str | None) -> None:
+        """Refuse observations whose features (None: no features) come from another network than those in the rows.
+
+        Raises:
+            SchemaMismatch: They do, and the buffer has rows.
+        """
+        known = self.backbone_hash
+        if known != backbone_hash and (known is not None or self.total_appended):
+            raise SchemaMismatch(
+                f"{self._path}: its rows hold {_features_of(known)}, this run's observations "
+                f"{_features_of(backbone_hash)}; take the same backbone and sensors, or another buffer"
+            )
+
+    def bind_backbone(self, backbone_hash: str | None) -> None:
+        """Bind an empty buffer, for good, to the network that its features will come from.
+
+        Args:
+            backbone_hash: The network's hash; None binds nothing.
+
+        Raises:
+            SchemaMismatch: As in `check_backbone`.
+        """
+        self.check_backbone(backbone_hash)
+        if backbone_hash is not None:
+            self._core.backbone_id(backbone_hash)
+
     def close(self) -> None:
         """Close the handle and its writers. The last writing process to close flushes."""
         for writer in list(self._writers):
@@ -422,6 +453,10 @@ class ReplayBuffer:
 
 def _reopen(path: str, read_only: bool) -> ReplayBuffer:
     return ReplayBuffer.open(path, read_only=read_only)
+
+
+def _features_of(backbone_hash: str | None) -> str:
+    return "no features" if backbone_hash is None else f"features of the backbone {backbone_hash[:12]}"
 
 
 def _check_natural(**values: int) -> None:

@@ -318,12 +318,21 @@ impl ReplayCore {
             .map_err(raised)
     }
 
+    fn backbone_id(&self, py: Python<'_>, hash: &str) -> PyResult<u16> {
+        py.detach(|| self.buffer.name_index(NameTable::Backbones, hash))
+            .map_err(raised)
+    }
+
     fn slice_names(&self) -> PyResult<Vec<String>> {
         self.buffer.names(NameTable::Slices).map_err(raised)
     }
 
     fn baseline_hashes(&self) -> PyResult<Vec<String>> {
         self.buffer.names(NameTable::Baselines).map_err(raised)
+    }
+
+    fn backbone_hashes(&self) -> PyResult<Vec<String>> {
+        self.buffer.names(NameTable::Backbones).map_err(raised)
     }
 }
 

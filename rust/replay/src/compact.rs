@@ -67,7 +67,11 @@ impl Buffer {
         self.check()?;
         let chains = chains(self.ring());
         let copy = Self::create(target, self.schema(), options)?;
-        for table in [NameTable::Slices, NameTable::Baselines] {
+        for table in [
+            NameTable::Slices,
+            NameTable::Baselines,
+            NameTable::Backbones,
+        ] {
             for name in self.names(table)? {
                 copy.name_index(table, &name)?;
             }

@@ -1,4 +1,4 @@
-//! `schema.json`: what a person can read about a buffer, and the two name tables.
+//! `schema.json`: what a person can read about a buffer, and the name tables.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -39,15 +39,20 @@ pub struct Manifest {
     pub slices: Vec<String>,
     /// Hashes of baselines; a row's `baseline_id` is an index into it.
     pub baselines: Vec<String>,
+    /// Hashes of the frozen networks whose features the rows hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backbones: Vec<String>,
 }
 
-/// One of the two tables of names.
+/// One of the tables of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameTable {
     /// Slices.
     Slices,
     /// Baseline hashes.
     Baselines,
+    /// Backbone hashes.
+    Backbones,
 }
 
 impl Manifest {
@@ -63,6 +68,7 @@ impl Manifest {
             fields: schema.fields().to_vec(),
             slices: Vec::new(),
             baselines: Vec::new(),
+            backbones: Vec::new(),
         }
     }
 
@@ -102,7 +108,8 @@ impl Manifest {
             )));
         }
         let longest = usize::from(u16::MAX) + 1;
-        if manifest.slices.len().max(manifest.baselines.len()) > longest {
+        let tables = [&manifest.slices, &manifest.baselines, &manifest.backbones];
+        if tables.iter().any(|names| names.len() > longest) {
             return Err(corrupt(format!("a table has more than {longest} names")));
         }
         Ok((manifest, schema))
@@ -137,6 +144,7 @@ impl Manifest {
         match table {
             NameTable::Slices => &mut self.slices,
             NameTable::Baselines => &mut self.baselines,
+            NameTable::Backbones => &mut self.backbones,
         }
     }
 }

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from carla_online.config import Config, NameOrParts
+from carla_online.envs.carla.backbone import BackboneConfig
 from carla_online.envs.carla.launch import LaunchConfig
 from carla_online.envs.carla.sensors import SensorConfig, check_names
 from carla_online.envs.curriculum import CurriculumConfig, read_curriculum, staged
@@ -83,8 +84,11 @@ class CarlaEnvConfig(Config):
     spectator: Literal["follow", "leave"] = "follow"
     """Whether the server's spectator follows the ego, for whoever looks at its window."""
     sensors: dict[str, SensorConfig] = Field(default_factory=dict, max_length=32)
-    """Sensors on the ego by name; observations are then a `Dict` of `vector` and these. Their messages are taken by
-    frame number, and a missing one ends the episode."""
+    """Sensors on the ego by name; without a `backbone`, observations are then a `Dict` of `vector` and these. Their
+    messages are taken by frame number, and a missing one ends the episode."""
+    backbone: BackboneConfig | None = None
+    """A frozen network over the sensors, whose features stand behind the vector in place of the readings: so a learner
+    can learn from cameras, and replay keeps features with the network's hash."""
     sensor_timeout_s: float = Field(default=5.0, gt=0.0, le=600.0)
     """How long the message of a sensor may take after its frame."""
     call_timeout_s: float = Field(default=10.0, gt=0.0, le=600.0)
@@ -130,6 +134,15 @@ class CarlaEnvConfig(Config):
     def _check_launch(self) -> CarlaEnvConfig:
         if LAUNCH in self.servers and not self.launch.command:
             raise ValueError(f"servers has {LAUNCH!r}, but launch.command is empty; give the words that start a server")
+        return self
+
+    @model_validator(mode="after")
+    def _check_backbone(self) -> CarlaEnvConfig:
+        unknown = [name for name in (self.backbone.inputs if self.backbone else ()) if name not in self.sensors]
+        if unknown:
+            raise ValueError(f"backbone.inputs: {unknown} aren't among the sensors {sorted(self.sensors)}")
+        if self.backbone is not None and not self.sensors:
+            raise ValueError("backbone looks at sensors, but there are none; name them under sensors")
         return self
 
     @property

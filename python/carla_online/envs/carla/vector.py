@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
-from gymnasium.spaces import Dict
+from gymnasium.spaces import Box, Dict
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from carla_online.config import validate
+from carla_online.envs.carla.backbone import Backbone
 from carla_online.envs.carla.batch import CarlaBatch
 from carla_online.envs.carla.config import CarlaEnvConfig
 from carla_online.envs.contract import Capabilities
+from carla_online.envs.observations import VECTOR
 from carla_online.envs.reward import Reward, RewardConfig, RewardFunction, read_reward
 from carla_online.envs.world.buffers import WorldBuffers
 from carla_online.envs.world.config import EpisodesConfig
@@ -73,6 +75,11 @@ class CarlaVectorEnv(WorldVectorEnv):
         self._build(config, Reward(function or config.reward), autoreset_mode, copy, render_mode)
 
     @property
+    def backbone_fingerprint(self) -> str | None:
+        """Identifies the network whose features stand behind the vector, and its sensors; None without one."""
+        return None if self._backbone is None else self._backbone.fingerprint
+
+    @property
     def quarantined(self) -> frozenset[int]:
         """Seeds of the episodes that ended two servers, and are driven no more unless a caller names them."""
         return frozenset(seed for seed, deaths in self._deaths.items() if deaths >= _MOST_DEATHS)
@@ -107,28 +114,41 @@ class CarlaVectorEnv(WorldVectorEnv):
     ) -> None:
         super()._build(config, reward, autoreset_mode, copy, render_mode)
         sensors = config.sensors if isinstance(config, CarlaEnvConfig) else {}
-        if sensors:
-            known = self.single_observation_space
-            parts = dict(known.spaces) if isinstance(known, Dict) else {"vector": known}
+        backbone = config.backbone if isinstance(config, CarlaEnvConfig) else None
+        self._backbone = None if backbone is None else Backbone(backbone, sensors)
+        if not sensors:
+            return
+        known = self.single_observation_space
+        parts = dict(known.spaces) if isinstance(known, Dict) else {VECTOR: known}
+        if self._backbone is None:
             parts |= {name: sensor.space for name, sensor in sensors.items()}
-            self.single_observation_space = Dict(parts)
-            self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        else:
+            vector = parts[VECTOR]
+            assert isinstance(vector, Box)  # as `WorldVectorEnv` makes it
+            parts[VECTOR] = self._backbone.extended(vector)
+        self.single_observation_space = parts[VECTOR] if len(parts) == 1 else Dict(parts)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
     def _observations(self) -> Any:
-        observations = super()._observations()
-        seen = self._batch.sensors
-        if not seen:
-            return observations
-        known = observations if isinstance(observations, dict) else {"vector": observations}
-        return known | {name: values.copy() if self._copy else values for name, values in seen.items()}
+        return self._with_sensors(super()._observations(), self._batch.sensors)
 
     def _final_infos(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
         final = super()._final_infos(ended)
         for row in np.flatnonzero(ended) if self._batch.sensors else ():
-            known = final["final_obs"][row]
-            known = known if isinstance(known, dict) else {"vector": known}
-            final["final_obs"][row] = known | {name: seen[row].copy() for name, seen in self._batch.sensors.items()}
+            readings = {name: values[row : row + 1] for name, values in self._batch.sensors.items()}
+            seen = self._with_sensors(_map(lambda values: values[None], final["final_obs"][row]), readings)
+            final["final_obs"][row] = _map(lambda values: values[0].copy(), seen)
         return final
+
+    def _with_sensors(self, observations: Any, readings: Mapping[str, NDArray[Any]]) -> Any:
+        """Adds what the sensors saw, or what the backbone makes of it."""
+        if not readings:
+            return observations
+        parts = dict(observations) if isinstance(observations, dict) else {VECTOR: observations}
+        if self._backbone is None:
+            return parts | {name: values.copy() if self._copy else values for name, values in readings.items()}
+        parts[VECTOR] = np.concatenate([parts[VECTOR], self._backbone(readings)], axis=1)
+        return parts[VECTOR] if len(parts) == 1 else parts
 
     def close_extras(self, **kwargs: Any) -> None:
         """Destroys own actors, gives the servers their settings back, ends own servers."""
@@ -141,3 +161,9 @@ class CarlaVectorEnv(WorldVectorEnv):
         self._deaths = Counter[int]()
         buffers.sim_failures = batch.sim_failures
         return batch
+
+
+def _map(function: Callable[[NDArray[Any]], NDArray[Any]], observation: Any) -> Any:
+    if isinstance(observation, dict):
+        return {name: function(values) for name, values in observation.items()}
+    return function(observation)
