@@ -161,13 +161,14 @@ def _random_episodes(parts: dict[str, Any], wanted: int) -> tuple[int, list[str]
 
 
 def traffic() -> None:
-    """An hour on a 5x5 town: no gridlock, no red light, no overlap, by the crate's own test; the platoon's too."""
+    """An hour on a 5x5 town: no gridlock, no red light, no overlap, by the crate's own tests; the platoon's too."""
     started_s = time.monotonic()
     minutes = os.environ.get("CARLA_ONLINE_TOWN_MINUTES", "60")
     words = ["cargo", "test", "--release", "-q", "-p", "carla-online-world", "--", "--nocapture"]
     variables = ENVIRONMENT | {"CARLA_ONLINE_TOWN_MINUTES": minutes}
     for name, what in (
-        ("a_large_town_never_locks", f"5x5 town, {minutes} simulated minutes"),
+        ("a_town_left_to_itself_never_locks", f"5x5 town left to itself, {minutes} simulated minutes on end"),
+        ("a_large_town_never_locks", f"5x5 town around an ego, {minutes} simulated minutes"),
         ("traffic_never_runs_a_red_light_and_never_collides", f"red lights and overlaps, {minutes} minutes a map"),
         ("a_platoon_absorbs_a_braking_leader", "IDM platoon is stable"),
     ):

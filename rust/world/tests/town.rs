@@ -142,7 +142,6 @@ fn traffic_never_runs_a_red_light_and_never_collides() {
         own.map.lanes = lanes;
         own.map.length_m = [20.0, 400.0];
         own.traffic.slow_vehicles = if kind == MapKind::Grid { 24 } else { 10 };
-        own.blocked_after_s = 10_000.0;
         own.time_limit_factor = 100.0;
         let setup = setup(own);
         let (mut moved_m, mut entered, mut overlaps) = (0.0_f64, 0, 0);
@@ -370,7 +369,7 @@ fn running_a_red_light_is_noticed_and_charged() {
     assert!(ran > 3 && green > 3, "{ran} {green}");
 }
 
-/// Gridlock: nobody may stand for three minutes in a town of 5 x 5 blocks, whoever drives.
+/// Gridlock: nobody stands for three minutes in a town of 5 x 5 blocks, behind an ego that was blocked for 90 s either.
 #[test]
 fn a_large_town_never_locks() {
     let minutes: f64 = std::env::var("CARLA_ONLINE_TOWN_MINUTES")
@@ -382,11 +381,11 @@ fn a_large_town_never_locks() {
         (own.map.columns, own.map.rows, own.map.lanes) = (5, 5, if is_hurried { 2 } else { 1 });
         own.map.control = JunctionRule::Mixed;
         own.map.map_variants = 1;
-        own.map.length_m = [300.0, 900.0];
+        // Routes so long that an episode lasts for the hour, unless the ego ends it.
+        own.map.length_m = [15_000.0, 20_000.0];
         (own.traffic.slow_vehicles, own.traffic.fast_vehicles) = (48, 16);
         own.traffic.spread_m = 1000.0;
         own.traffic.walkers = 16;
-        own.blocked_after_s = 10_000.0;
         own.time_limit_factor = 100.0;
         if is_hurried {
             own.traffic.mobil.share = 1.0;
@@ -401,8 +400,8 @@ fn a_large_town_never_locks() {
             let mut world = World::reset(Arc::clone(&setup), seed).unwrap();
             seed += 1;
             let mut stands_s = vec![0.0_f32; world.state().vehicles.len()];
-            // The ego waits where it is for as long as it may: others drive around it or stand behind it, so what
-            // stands behind it doesn't count; it drives on instead.
+            // An ego that turns left before oncoming traffic may stand face to face with it. Nobody can drive on then,
+            // until the episode ends with its being blocked.
             while !world.has_ended() && simulated_s < minutes * 60.0 {
                 let before = world.state().vehicles.clone();
                 drive_along(&mut world);

@@ -78,6 +78,19 @@ impl User {
         }
     }
 
+    /// The lane beside its own that its box reaches into, as in the first part of a lane change.
+    fn reaches_into(&self, map: &RoadMap) -> Option<LaneIndex> {
+        let room_m = 0.5 * self.width_m - self.half_m.1 + OVER_LINE_M;
+        let here = &map.lanes()[self.lane as usize];
+        if self.lateral_m > room_m {
+            here.right
+        } else if self.lateral_m < -room_m {
+            here.left
+        } else {
+            None
+        }
+    }
+
     /// Lanes from the current one on, each with the distance from the centre to its start.
     pub fn path<'a>(&'a self, map: &'a RoadMap) -> impl Iterator<Item = (LaneIndex, f32)> + 'a {
         let mut from_m = -self.s_m;
@@ -190,16 +203,7 @@ impl Users {
             return;
         }
         self.push(user.lane, user.s_m, who);
-        let room_m = 0.5 * user.width_m - user.half_m.1 + OVER_LINE_M;
-        let here = &map.lanes()[user.lane as usize];
-        let beside = if user.lateral_m > room_m {
-            here.right
-        } else if user.lateral_m < -room_m {
-            here.left
-        } else {
-            None
-        };
-        if let Some(beside) = beside {
+        if let Some(beside) = user.reaches_into(map) {
             self.push(beside, map.abreast(user.lane, user.s_m, beside), who);
         }
         if user.s_m < user.half_m.0 && user.way.last != NOWHERE {
@@ -251,6 +255,7 @@ impl Users {
                 best = Some(leader);
             }
         };
+        self.on_the_lane_it_leaves(map, who, &mut offer);
         for (step, (lane, from_m)) in own.path(map).enumerate() {
             if from_m > LOOK_AHEAD_M {
                 break;
@@ -278,6 +283,27 @@ impl Users {
             }
         }
         best
+    }
+
+    /// Whoever is ahead on a lane that the user's box still reaches into, as long as the two boxes are in line.
+    fn on_the_lane_it_leaves(&self, map: &RoadMap, who: usize, offer: &mut impl FnMut(Leader)) {
+        let own = &self.known[who];
+        let Some(lane) = own.reaches_into(map) else {
+            return;
+        };
+        let at_m = map.abreast(own.lane, own.s_m, lane);
+        let apart_m = 0.5 * (own.width_m + map.sample(lane, at_m).width_m);
+        let ahead = self.on(lane).iter().find(|mark| {
+            let other = &self.known[usize::from(mark.who)];
+            let across_m = apart_m.copysign(own.lateral_m) + other.lateral_m - own.lateral_m;
+            usize::from(mark.who) != who
+                && mark.s_m > at_m
+                && other.lane == lane
+                && across_m.abs() < own.half_m.1 + other.half_m.1 + OVER_LINE_M
+        });
+        if let Some(mark) = ahead {
+            offer(self.led_by(own, mark.who, mark.s_m - at_m));
+        }
     }
 
     fn led_by(&self, own: &User, who: u8, distance_m: f32) -> Leader {

@@ -283,7 +283,7 @@ fn user(map: &RoadMap, actor: &Actor) -> Option<User> {
 mod tests {
     use super::*;
     use crate::stage::actor::Bounds;
-    use carla_online_roads::{MapKind, MapSpec};
+    use carla_online_roads::{JunctionControl, MapKind, MapSpec};
 
     fn car(model: u8) -> Bounds {
         let (half_length_m, half_width_m) = VEHICLE_MODELS[usize::from(model)];
@@ -299,11 +299,15 @@ mod tests {
     };
 
     fn town(seed: u64) -> (Stage, Population) {
-        let text = MapSpec::new(MapKind::Grid, 0).to_xodr().unwrap();
+        populated(&MapSpec::new(MapKind::Grid, 0), 20, 10, seed)
+    }
+
+    fn populated(spec: &MapSpec, cars: usize, people: usize, seed: u64) -> (Stage, Population) {
+        let text = spec.to_xodr().unwrap();
         let map = Arc::new(RoadMap::parse(&text).unwrap());
         let network = Arc::new(Network::new(Arc::clone(&map)));
         let mut stage = Stage::new(map, Arc::from([]), 1);
-        let mut population = Population::draw(network, 20, 10, seed);
+        let mut population = Population::draw(network, cars, people, seed);
         population.enter(&mut stage, |stage, look, pose| {
             let (bounds, body) = match look {
                 Look::Car(model) => (car(model), Body::Prop { is_solid: true }),
@@ -354,6 +358,42 @@ mod tests {
             .zip(places(&stage))
             .filter(|(from, to)| (from[0] - to[0]).hypot(from[1] - to[1]) > 5.0);
         assert!(moved.count() > 15);
+    }
+
+    /// Gridlock: nobody stands for three minutes in a town of 5 x 5 blocks that is left to itself.
+    #[test]
+    fn a_town_left_to_itself_never_locks() {
+        let minutes = std::env::var("CARLA_ONLINE_TOWN_MINUTES");
+        let minutes: f64 = minutes.map_or(4.0, |minutes| minutes.parse().unwrap());
+        for seed in 0..2 {
+            let mut spec = MapSpec::new(MapKind::Grid, seed);
+            (spec.columns, spec.rows) = (Some(5), Some(5));
+            spec.lanes = Some(1 + seed as u8);
+            spec.control = Some(JunctionControl::Mixed);
+            let (mut stage, mut population) = populated(&spec, 64, 16, seed);
+            let mut stands_s = vec![0.0_f32; population.vehicles.len()];
+            let (mut longest_s, mut moved_m) = (0.0_f32, 0.0);
+            for _ in 0..(minutes * 600.0) as u32 {
+                population.advance(&mut stage, 0.1);
+                stage.step(0.1);
+                for (stand_s, vehicle) in stands_s.iter_mut().zip(&population.vehicles) {
+                    let is_standing = !vehicle.is_gone && vehicle.speed_mps < 0.1;
+                    *stand_s = if is_standing { *stand_s + 0.1 } else { 0.0 };
+                    longest_s = longest_s.max(*stand_s);
+                    moved_m += f64::from(vehicle.speed_mps) * 0.1;
+                }
+            }
+            let mean_mps = moved_m / (60.0 * minutes * stands_s.len() as f64);
+            eprintln!(
+                "5x5, {} lanes, {} cars for {minutes} min at {mean_mps:.1} m/s: longest stand {longest_s:.0} s",
+                1 + seed,
+                stands_s.len()
+            );
+            assert!(
+                longest_s < 180.0 && mean_mps > 1.0,
+                "{longest_s} s, {mean_mps} m/s"
+            );
+        }
     }
 
     #[test]
