@@ -62,6 +62,18 @@ def test_earlier_stages_are_mixed_in_by_their_share():
     np.testing.assert_array_equal(stages, curriculum.choose(seeds))
 
 
+def test_what_fails_is_rehearsed_most_and_what_was_never_seen_as_if_it_failed():
+    stages = [{"name": f"stage {number}"} for number in range(4)]
+    curriculum = course(stages=stages, window=20, rehearsal_share=0.9)
+    curriculum.level = 3
+    told(curriculum, 0, [1] * 20)
+    told(curriculum, 1, [1] * 15 + [0] * 5)
+    seeds = np.arange(40_000, dtype=np.uint64)
+    shares = np.bincount(curriculum.choose(seeds), minlength=4) / len(seeds)
+    weights = np.array([0.05, 0.3, 1.05])
+    np.testing.assert_allclose(shares, [*(0.9 * weights / weights.sum()), 0.1], atol=0.01)
+
+
 def test_success_forgives_lines_and_speed_and_nothing_else():
     counts = np.eye(len(INFRACTION_NAMES), dtype=np.int32)
     forgiven = [INFRACTION_NAMES[i] for i in np.flatnonzero(successes(np.ones(len(counts), np.bool_), counts))]

@@ -26,6 +26,8 @@ _UNCHARGED: Final = ("lane_invasion", "speeding")
 _CHARGED: Final = [index for index, name in enumerate(INFRACTION_NAMES) if name not in _UNCHARGED]
 _REHEARSES: Final = 0x52454845
 _WHICH: Final = 0x57484943
+_STILL_REHEARSED: Final = 0.05
+"""How often a stage that never fails is rehearsed, as if it failed so often."""
 
 
 class StageConfig(Config):
@@ -61,7 +63,7 @@ class CurriculumConfig(Config):
     window: int = Field(default=100, ge=1, le=10_000)
     """Episodes of the current stage that are looked at; it is full before anything is decided, and empty after."""
     rehearsal_share: float = Field(default=0.25, ge=0.0, le=0.9)
-    """Share of episodes drawn from earlier stages, against forgetting."""
+    """Share of episodes drawn from earlier stages, against forgetting; from each the more often, the more it fails."""
 
     @field_validator("stages")
     @classmethod
@@ -145,7 +147,7 @@ class Curriculum:
     """Which stage each environment's next episode is drawn from.
 
     Episodes that end in one step are taken in by the number of their environment, so what follows is a function of
-    seeds and actions alone. A stage is drawn from the episode's seed, so the seed and the level tell it.
+    seeds and actions alone: a stage is drawn from the episode's seed, the level and the outcomes so far.
 
     Args:
         config: The stages.
@@ -166,8 +168,10 @@ class Curriculum:
         stages = np.full(len(seeds), self.level, np.int64)
         if self.level > 0:
             earlier = hashed(seeds, _REHEARSES) < self.config.rehearsal_share
-            which = (hashed(seeds, _WHICH) * self.level).astype(np.int64)
-            stages[earlier] = which[earlier]
+            failing = 1.0 - np.nan_to_num(self.success_rates()[: self.level], nan=0.0)
+            bounds = np.cumsum(failing + _STILL_REHEARSED)
+            which = np.searchsorted(bounds, hashed(seeds, _WHICH) * bounds[-1], side="right")
+            stages[earlier] = np.minimum(which, self.level - 1)[earlier]
         return stages
 
     def note(self, stages: NDArray[np.int64], succeeded: NDArray[np.bool_]) -> None:
