@@ -7,7 +7,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from carla_online.envs.workers import IncidentLog, SupervisionConfig
 from carla_online.errors import SimulatorError
+from carla_online.learners.config import SACConfig
 from carla_online.online.intake import InProcessIntake
+from carla_online.online.sac import OnlineSACTrainer
+from carla_online.policies import FullPolicy
 
 
 class FailingServers(VectorEnv):
@@ -56,3 +59,18 @@ def test_failures_are_counted_told_and_stop_the_run_above_the_limit(tmp_path):
     assert len(intake.messages()) == 5
     assert intake.metrics()["workers/failures"] == 5
     assert (tmp_path / "incidents.jsonl").read_text().count('"crash"') == 5
+
+
+def test_what_follows_a_failure_between_two_transitions_is_another_episode(tmp_path):
+    policy = FullPolicy(obs_dim=3, action_dim=2, hidden_sizes=(8,))
+    trainer = OnlineSACTrainer(policy, config=SACConfig(hold_steps=2, batch_size=16), capacity_rows=1_000)
+    intake = InProcessIntake(FailingServers(every=5))  # two steps, two steps, and a fifth that fails at once
+    trainer.prepare(intake.facts, directory=tmp_path)
+    intake.begin(trainer, seed=0)
+    for _ in range(12):
+        intake.turn(trainer, remaining=100)
+    rows = next(iter(trainer.replay.read_rows()))
+    own = rows["episode_id"] != rows["episode_id"][0]  # the first row is of the environment that never fails
+    assert np.bincount(np.unique(rows["episode_id"][own], return_inverse=True)[1]).max() == 2
+    trainer.close()
+    intake.close()

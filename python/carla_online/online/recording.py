@@ -55,7 +55,7 @@ class ReplayRecorder:
     def append(
         self, step: Step, closed: NDArray[np.bool_], rows: Arrays, next_values: Arrays, *, first_id: int, version: int
     ) -> None:
-        """Stores the transitions that a step completed; when it returns they survive a kill.
+        """Stores the transitions that a step completed, if any; when it returns they survive a kill.
 
         Args:
             step: The step.
@@ -65,6 +65,11 @@ class ReplayRecorder:
             first_id: Number of the first transition.
             version: Gradient steps that the policy had taken.
         """
+        ended = step.terminated | step.truncated
+        if not closed.any():
+            # A simulator may fail before the first step of a transition: what follows is another episode all the same.
+            self._episode_open[ended] = False
+            return
         if self._writer is None:
             self._writer = self.replay.writer(streams=self._num_envs, first_stream=self._first_stream)
         step_ids = np.zeros(self._num_envs, dtype=np.uint64)
@@ -84,7 +89,7 @@ class ReplayRecorder:
         }
         self._writer.append(rows | tags, next_values, mask=closed)
         self._episode_open[closed] = True
-        self._episode_open[step.terminated | step.truncated] = False
+        self._episode_open[ended] = False
 
     def _slice_ids(self, step: Step) -> NDArray[np.uint16]:
         indices = np.asarray(step.info.get("slice_index", np.zeros(self._num_envs, np.int64)))

@@ -161,9 +161,9 @@ class OnlineSACTrainer(OnlineTrainer):
         """Stores the transitions that this step completed; see `OnlineTrainer.observe`."""
         closed, rows, next_values = self._collector.observe(step)
         count = int(closed.sum())
+        self._recorder.append(step, closed, rows, next_values, first_id=self.transitions, version=self.updates)
         if count == 0:
             return 0
-        self._recorder.append(step, closed, rows, next_values, first_id=self.transitions, version=self.updates)
         self.transitions += count
         if self._learning_started():
             self._due += count * self.config.updates_per_env_step

@@ -193,9 +193,9 @@ class CollectingWorker:
         self._obs = step.obs
         closed, rows, next_values = collector.observe(step)
         count = int(closed.sum())
+        first = board.reserve(count) if count else 0
+        self._recorder.append(step, closed, rows, next_values, first_id=first, version=self._version)
         if count:
-            first = board.reserve(count)
-            self._recorder.append(step, closed, rows, next_values, first_id=first, version=self._version)
             board.workers["last_id"][self._index] = first + count - 1
         episodes = self._tracker.observe(step)
         board.add(self._index, env_steps=int(step.valid.sum()), transitions=count, episodes=len(episodes))
