@@ -381,8 +381,7 @@ fn a_large_town_never_locks() {
         (own.map.columns, own.map.rows, own.map.lanes) = (5, 5, if is_hurried { 2 } else { 1 });
         own.map.control = JunctionRule::Mixed;
         own.map.map_variants = 1;
-        // Routes so long that an episode lasts for the hour, unless the ego ends it.
-        own.map.length_m = [15_000.0, 20_000.0];
+        own.map.length_m = [300.0, 900.0];
         (own.traffic.slow_vehicles, own.traffic.fast_vehicles) = (48, 16);
         own.traffic.spread_m = 1000.0;
         own.traffic.walkers = 16;

@@ -67,8 +67,13 @@ class Backbone:
         try:
             features = np.asarray(self._function(*inputs), np.float32)
         except (RuntimeError, TypeError, ValueError) as error:
-            shapes = ", ".join(f"{name} {values.dtype} {list(values.shape)}" for name, values in readings.items())
-            raise ConfigError(f"the backbone {self._path} fails on {shapes}: {error}") from None
+            shapes = ", ".join(
+                f"{name} {values.dtype} {list(values.shape)}" for name, values in zip(self._inputs, inputs, strict=True)
+            )
+            raise ConfigError(
+                f"the backbone {self._path} fails on {shapes}: {error}. Export it for these inputs, or name others in "
+                "backbone.inputs."
+            ) from None
         rows = len(inputs[0])
         if features.ndim != 2 or len(features) != rows or self.size not in (0, features.shape[1]):
             raise ConfigError(
@@ -76,7 +81,11 @@ class Backbone:
                 f"[{rows}, {self.size or 'F'}]."
             )
         if not np.isfinite(features).all():
-            raise ConfigError(f"the backbone {self._path} returned a feature that isn't finite.")
+            row, column = np.argwhere(~np.isfinite(features))[0].tolist()
+            raise ConfigError(
+                f"the backbone {self._path} returned {features[row, column]} as feature {column}; learning from it "
+                "would spread through every weight. Check its weights and the range of its inputs."
+            )
         return features
 
     def extended(self, vector: Box) -> Box:

@@ -378,3 +378,48 @@ impl Users {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carla_online_roads::{MapKind, MapSpec};
+
+    /// Both stand on neighbouring lanes, the other one 6 m ahead; how far apart their bumpers are, if one leads.
+    fn gap_m(lateral_m: f32) -> Option<f32> {
+        let text = MapSpec::new(MapKind::Highway, 0).to_xodr().unwrap();
+        let map = RoadMap::parse(&text).unwrap();
+        let lanes = map.lanes();
+        let lane = (0..lanes.len())
+            .find(|lane| lanes[*lane].left.is_some() && lanes[*lane].length_m > 150.0)
+            .unwrap();
+        let beside = lanes[lane].left.unwrap();
+        let own = User {
+            is_present: true,
+            lane: lane as LaneIndex,
+            s_m: 100.0,
+            lateral_m,
+            width_m: map.sample(lane as LaneIndex, 100.0).width_m,
+            half_m: (2.45, 0.92),
+            ..User::ABSENT
+        };
+        let other = User {
+            lane: beside,
+            s_m: map.abreast(own.lane, 106.0, beside),
+            lateral_m: 0.0,
+            ..own
+        };
+        let users = Users::new(&map, &[], &[], &[own, other], None);
+        users.leader(&map, 0).map(|leader| leader.gap_m)
+    }
+
+    #[test]
+    fn who_changes_lanes_follows_on_the_old_one_until_it_is_clear_of_it() {
+        for lateral_m in [-2.9, -2.0] {
+            assert!((gap_m(lateral_m).unwrap() - 1.1).abs() < 0.1);
+        }
+        // Over the line still, but past the other's side; and in the middle of the new lane.
+        for lateral_m in [-1.3, 0.0] {
+            assert_eq!(gap_m(lateral_m), None);
+        }
+    }
+}
