@@ -72,5 +72,8 @@ def test_what_follows_a_failure_between_two_transitions_is_another_episode(tmp_p
     rows = next(iter(trainer.replay.read_rows()))
     own = rows["episode_id"] != rows["episode_id"][0]  # the first row is of the environment that never fails
     assert np.bincount(np.unique(rows["episode_id"][own], return_inverse=True)[1]).max() == 2
+    # The failure at the tenth step ends a transition, the one at the fifth none: the row before is marked then.
+    last = np.append(rows["episode_id"][own][1:] != rows["episode_id"][own][:-1], True)
+    assert (rows["truncated"][own] == last).all() and not rows["terminated"].any()
     trainer.close()
     intake.close()

@@ -194,6 +194,26 @@ def test_open_episodes_are_closed_as_truncated(buffer):
     check_returns(buffer.sampler(gamma=GAMMA, n_step=4).sample(1000), 4, cut={39, STREAM_SPAN + 39})
 
 
+def test_an_episode_that_ends_without_a_row_is_truncated_at_its_last(buffer):
+    with buffer.writer(streams=2) as writer:
+        assert writer.end_episodes() == 0, "nothing was appended"
+        for k in range(40):
+            if k in (15, 27):
+                assert writer.end_episodes(mask=np.array([False, True])) == 1
+                assert writer.end_episodes(mask=np.array([False, True])) == 0, "it is over already"
+            append(writer, np.arange(2) * STREAM_SPAN + k)
+        with pytest.raises(SchemaMismatch, match="mask"):
+            writer.end_episodes(mask=np.zeros(3, np.bool_))
+    with pytest.raises(ReplayClosed):
+        writer.end_episodes()
+    cut = {STREAM_SPAN + 14, STREAM_SPAN + 26}
+    batch = buffer.sampler(gamma=GAMMA, n_step=4).sample(1000)
+    check_returns(batch, 4, cut=cut)
+    ends = np.isin(batch["step_id"], list(cut))
+    assert ends.any() and batch["truncated"][ends].all() and not batch["truncated"][batch["step_id"] == 14].any()
+    assert buffer.verify().ok and buffer.size == 80
+
+
 def test_pickling_sends_the_path(buffer):
     fill(buffer, 10)
     with pickle.loads(pickle.dumps(buffer)) as copy:

@@ -66,9 +66,8 @@ class ReplayRecorder:
             version: Gradient steps that the policy had taken.
         """
         ended = step.terminated | step.truncated
+        self._end_without_transition(ended & ~closed)
         if not closed.any():
-            # A simulator may fail before the first step of a transition: what follows is another episode all the same.
-            self._episode_open[ended] = False
             return
         if self._writer is None:
             self._writer = self.replay.writer(streams=self._num_envs, first_stream=self._first_stream)
@@ -90,6 +89,13 @@ class ReplayRecorder:
         self._writer.append(rows | tags, next_values, mask=closed)
         self._episode_open[closed] = True
         self._episode_open[ended] = False
+
+    def _end_without_transition(self, ended: NDArray[np.bool_]) -> None:
+        """A simulator may fail before the first step of a transition: then the one before it was the episode's last."""
+        left = ended & self._episode_open
+        if left.any() and self._writer is not None:
+            self._writer.end_episodes(mask=left)
+            self._episode_open[left] = False
 
     def _slice_ids(self, step: Step) -> NDArray[np.uint16]:
         indices = np.asarray(step.info.get("slice_index", np.zeros(self._num_envs, np.int64)))

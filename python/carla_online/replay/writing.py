@@ -118,6 +118,26 @@ class ReplayWriter:
         """
         return self._native.bind(rows, next_values, mask)
 
+    def end_episodes(self, *, mask: NDArray[np.bool_] | None = None) -> int:
+        """Mark the last row of each stream, or of those of the mask, as truncated where its episode is still open.
+
+        For an episode whose end came without a row: a simulator that failed, a transition that was given up. No return
+        crosses the mark, and the row's next values bootstrap, as at any truncation.
+
+        Args:
+            mask: bool [N]; None for all.
+
+        Returns:
+            How many episodes were open.
+
+        Raises:
+            SchemaMismatch: The mask has another dtype or shape.
+            ReplayError: The process lost its lock.
+            ReplayClosed: The writer or its buffer was closed.
+            ReplayForked: The writer was made before a fork.
+        """
+        return self._native.end_episodes(mask)
+
     def close(self) -> None:
         """Give the streams' blocks back; a later writer with the same stream numbers goes on there."""
         self._native.close()

@@ -40,12 +40,20 @@ impl ReplayWriterCore {
         next_values: &Bound<'_, PyDict>,
         mask: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<BoundSources> {
-        let kind = ElementKind::new(b'?', size_of::<Flag>());
-        let take_mask = |mask| RawArray::input("mask", mask, kind, &[self.streams]);
         let rows = take_columns(rows, &self.fields, "")?;
         let next = take_columns(next_values, &self.next, "next_values ")?;
-        let mask = mask.map(take_mask).transpose().map_err(mismatch)?;
-        Ok(BoundSources::new(&self.layout, rows, next, mask))
+        Ok(BoundSources::new(
+            &self.layout,
+            rows,
+            next,
+            self.take_mask(mask)?,
+        ))
+    }
+
+    fn take_mask(&self, mask: Option<&Bound<'_, PyAny>>) -> PyResult<Option<RawArray>> {
+        let kind = ElementKind::new(b'?', size_of::<Flag>());
+        let take = |mask| RawArray::input("mask", mask, kind, &[self.streams]);
+        mask.map(take).transpose().map_err(mismatch)
     }
 }
 
@@ -98,6 +106,14 @@ impl ReplayWriterCore {
             writer: Arc::clone(&self.writer),
             sources: self.take(rows, next_values, mask)?,
         })
+    }
+
+    #[pyo3(signature = (mask))]
+    fn end_episodes(&self, mask: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
+        let mask = self.take_mask(mask)?;
+        // SAFETY: the array that keeps the memory outlives the call.
+        let source = mask.as_ref().map(|array| unsafe { array.as_source() });
+        locked(&self.writer).end_episodes(source).map_err(raised)
     }
 
     fn close(&self) {

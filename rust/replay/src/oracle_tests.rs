@@ -19,6 +19,8 @@ enum Step {
     Truncate,
     /// The environment was reset without telling: the next row doesn't continue the last.
     Gap,
+    /// The episode ends without a row: the last one is marked instead.
+    End,
     /// The process ends in an orderly way, and another stream of the same number goes on.
     Restart,
 }
@@ -62,6 +64,10 @@ impl Harness {
             self.restart(stream);
             return;
         }
+        if matches!(step, Step::End) {
+            self.end(stream);
+            return;
+        }
         if matches!(step, Step::Gap) {
             self.obs[stream] += 1000;
             if let Some(last) = self.histories[stream].continues.last_mut() {
@@ -84,14 +90,34 @@ impl Harness {
         history.rows.push(row);
         history.continues.push(!(row.terminated || row.truncated));
         if row.terminated || row.truncated {
-            self.episodes[stream] += u64::from(STREAMS);
-            self.obs[stream] += 500;
+            self.begin_another(stream);
         }
         self.stored.push_back(row.step_id);
     }
 
     fn append(&mut self, stream: usize, row: &TestRow) {
         append(&self.ring, &mut self.streams[stream], row);
+    }
+
+    fn begin_another(&mut self, stream: usize) {
+        self.episodes[stream] += u64::from(STREAMS);
+        self.obs[stream] += 500;
+    }
+
+    fn end(&mut self, stream: usize) {
+        let has_ended = self.streams[stream]
+            .end_episode(&self.ring)
+            .expect("its own");
+        let History { rows, continues } = &mut self.histories[stream];
+        let open = rows
+            .last_mut()
+            .filter(|row| !(row.terminated || row.truncated));
+        assert_eq!(has_ended, open.is_some());
+        if let (Some(row), Some(goes_on)) = (open, continues.last_mut()) {
+            row.truncated = true;
+            *goes_on = false;
+            self.begin_another(stream);
+        }
     }
 
     fn restart(&mut self, stream: usize) {
@@ -154,6 +180,7 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
         2 => Just(Step::Terminate),
         2 => Just(Step::Truncate),
         1 => Just(Step::Gap),
+        1 => Just(Step::End),
         1 => Just(Step::Restart),
     ];
     proptest::collection::vec((0..STREAMS as usize, step), 1..400)

@@ -161,6 +161,16 @@ impl Stream {
         self.block.is_some() && u32::from(self.word.count) + finals < block_rows
     }
 
+    #[inline]
+    fn check_owned<S: Storage>(&mut self, ring: &Ring<S>, block: u32) -> Result<()> {
+        if ring.word(block) == self.word {
+            return Ok(());
+        }
+        self.block = None;
+        self.tail = Tail::default();
+        Err(Error::LostBlock { block })
+    }
+
     /// Makes sure that [`Stream::commit`] finds a place for the row. Publishes nothing.
     ///
     /// # Errors
@@ -176,11 +186,7 @@ impl Stream {
     ) -> Result<()> {
         self.is_continuing = None;
         if let Some(block) = self.block {
-            if ring.word(block.block) != self.word {
-                self.block = None;
-                self.tail = Tail::default();
-                return Err(Error::LostBlock { block: block.block });
-            }
+            self.check_owned(ring, block.block)?;
             // Room for a final and a row: whether the episode continues needn't be known yet.
             if u32::from(self.word.count) + 1 < ring.geometry().block_rows {
                 return Ok(());
@@ -368,6 +374,37 @@ impl Stream {
             ring.store_word(block, self.word);
         }
         self.tail.is_pending = false;
+    }
+
+    /// Marks the last row as truncated, if its episode is still open; whether it was.
+    ///
+    /// For an episode whose end came without a row. A kill in between leaves it open or ended: the mark is one word.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LostBlock`] if another process took the block.
+    pub fn end_episode<S: Storage>(&mut self, ring: &Ring<S>) -> Result<bool> {
+        let Some(BlockLink { block, .. }) = self.block else {
+            return Ok(false);
+        };
+        self.check_owned(ring, block)?;
+        if !self.tail.is_pending || self.tail.is_done {
+            return Ok(false);
+        }
+        let last = u32::from(self.word.count) - 1;
+        // Another process may quarantine the row in between: then this one tries again.
+        while let Some(mark) = ring.mark(block, last)
+            && !ring.add_flags(block, last, mark, Mark::CUT)
+        {}
+        self.tail.is_done = true;
+        let block_rows = ring.geometry().block_rows;
+        if u32::from(self.word.count) < block_rows {
+            self.publish_final(ring);
+        }
+        if u32::from(self.word.count) == block_rows {
+            self.leave(ring);
+        }
+        Ok(true)
     }
 
     /// Gives the stream's blocks back; what is published stays. A later stream of the same number can go on there.

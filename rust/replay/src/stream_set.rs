@@ -39,8 +39,13 @@ impl<'a> AppendColumns<'a> {
 
     #[inline]
     fn has_row(&self, index: usize) -> bool {
-        self.mask.is_none_or(|mask| mask.item(index, 1) != [0])
+        is_chosen(self.mask, index)
     }
+}
+
+#[inline]
+fn is_chosen(mask: Option<Source<'_>>, index: usize) -> bool {
+    mask.is_none_or(|mask| mask.item(index, 1) != [0])
 }
 
 /// One stream's transition among the columns.
@@ -161,6 +166,25 @@ impl StreamSet {
             }
         }
         Ok(())
+    }
+
+    /// Ends the open episodes of the streams that the mask names (non-zero), all without a mask; returns how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::end_episode`].
+    pub fn end_episodes<S: Storage>(
+        &mut self,
+        ring: &Ring<S>,
+        mask: Option<Source<'_>>,
+    ) -> Result<u64> {
+        let mut ended = 0;
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            if is_chosen(mask, index) {
+                ended += u64::from(stream.end_episode(ring)?);
+            }
+        }
+        Ok(ended)
     }
 
     /// Gives all blocks back.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
+use crate::column::Source;
 use crate::error::{Error, Result};
+use crate::locks::ProcessLock;
 use crate::stream::StreamPlace;
 use crate::stream_set::{AppendColumns, StreamSet};
 
@@ -81,26 +83,38 @@ impl Writer {
     ///
     /// As [`Buffer::writing_lock`] and [`StreamSet::append`]; nothing was appended then.
     pub fn append(&mut self, columns: &AppendColumns<'_>) -> Result<()> {
+        let lock = self.open_lock()?;
+        let confirm = || {
+            if lock.renew() {
+                Ok(())
+            } else {
+                Err(lost_lock(&self.buffer))
+            }
+        };
+        let ring = self.buffer.ring();
+        let result = self.set.append(ring, columns, lock.as_ref(), confirm);
+        result.map_err(|error| told(error, &self.buffer))
+    }
+
+    /// Marks the last row of each masked stream as truncated where its episode is still open; returns how many were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::append`], but the streams before the one that failed are marked then.
+    pub fn end_episodes(&mut self, mask: Option<Source<'_>>) -> Result<u64> {
+        self.open_lock()?;
+        let result = self.set.end_episodes(self.buffer.ring(), mask);
+        result.map_err(|error| told(error, &self.buffer))
+    }
+
+    fn open_lock(&self) -> Result<Arc<ProcessLock>> {
         let lock = self.buffer.writing_lock()?;
         if self.is_closed {
             return Err(Error::Closed {
                 path: self.buffer.path().to_owned(),
             });
         }
-        let lost = || Error::LostLock {
-            path: self.buffer.path().to_owned(),
-        };
-        let confirm = || if lock.renew() { Ok(()) } else { Err(lost()) };
-        let result = self
-            .set
-            .append(self.buffer.ring(), columns, lock.as_ref(), confirm);
-        result.map_err(|error| {
-            if matches!(error, Error::LostBlock { .. }) {
-                lost()
-            } else {
-                error
-            }
-        })
+        Ok(Arc::clone(lock))
     }
 
     /// Gives the blocks back. What was appended stays.
@@ -110,6 +124,19 @@ impl Writer {
             self.set.release(self.buffer.ring());
         }
         self.is_closed = true;
+    }
+}
+
+fn lost_lock(buffer: &Buffer) -> Error {
+    Error::LostLock {
+        path: buffer.path().to_owned(),
+    }
+}
+
+fn told(error: Error, buffer: &Buffer) -> Error {
+    match error {
+        Error::LostBlock { .. } => lost_lock(buffer),
+        error => error,
     }
 }
 
