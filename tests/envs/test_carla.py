@@ -18,8 +18,10 @@ from carla_parity import FIELDS, Difference, compare, drive
 
 from carla_online.envs import capabilities, make_vector_env
 from carla_online.envs.carla import CarlaEnv, CarlaEnvConfig, CarlaVectorEnv
+from carla_online.envs.transitions import TransitionSource
 from carla_online.envs.world import WorldEnv
 from carla_online.errors import ConfigError, SimulatorCrashed, SimulatorError, SimulatorTimeout
+from carla_online.online.intake import failures_of
 from carla_online.policies import scripted_baseline
 from carla_online.server import LaunchedServer, PortClaim, Server, ServerConfig
 from carla_online.server.launched import is_free
@@ -134,6 +136,23 @@ class TestFailures:
         # SAME_STEP has begun the next episode already, on a new server.
         assert (info["sim_failure"][0], info["sim_time_s"][0]) == ("", 0.0)
         assert not env.step(FORWARD[None])[3][0]
+        env.close()
+
+    def test_a_server_that_dies_between_episodes_is_told_with_the_first_step_of_the_next(self) -> None:
+        older = set(psutil.Process().children())
+        env = CarlaVectorEnv(servers=("serve",), traffic="none", call_timeout_s=3.0)
+        env.reset(seed=0)
+        (child,) = (each for each in set(psutil.Process().children()) - older if "serve" in each.cmdline())
+        child.kill()
+        _, info = env.reset(seed=1)
+        assert (info["sim_failure"].tolist(), info["overcome_failures"].tolist()) == ([""], [""])
+        step = TransitionSource(env).step(FORWARD[None])
+        failures = failures_of(step)
+        assert [(each.row, each.kind, each.episode_seed) for each in failures] == [
+            (0, "crash", info["episode_seed"][0])
+        ]
+        assert "began" in failures[0].reason and not step.truncated.any()
+        assert failures_of(TransitionSource(env).step(FORWARD[None])) == []
         env.close()
 
     def test_slow_ticks_within_the_deadline_change_nothing_and_beyond_it_fail_the_reset(self) -> None:

@@ -162,8 +162,12 @@ INFO_KEYS: Final = (
     _key("safety_intervened", np.bool_, "a safety layer changed this step's action"),
     _key("episode_seed", np.uint64, "the seed of this episode"),
     _key("sim_failure", object, "empty, or how the simulator failed: timeout, crash, ..."),
+    _key("overcome_failures", object, "empty, or how it failed while the episode began, told with its first step"),
 )
 """Every key that `reset` and `step` return, in order."""
+
+TEXT_KEYS: Final = tuple(key.name for key in INFO_KEYS if key.dtype == object)
+"""Those that are text; empty is the rule. Several failures stand apart by blanks: `timeout crash`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from carla_online.envs.contract import REWARD_TERM_NAMES
+from carla_online.envs.contract import REWARD_TERM_NAMES, TEXT_KEYS
 from carla_online.envs.transitions import Step, TransitionSource
-from carla_online.envs.workers.incidents import ERROR, FAILURES, SERVER_FAILED, IncidentLog
+from carla_online.envs.workers.incidents import IncidentLog, server_failures
 from carla_online.errors import CapabilityError
 from carla_online.online.episodes import EpisodeTracker
 from carla_online.online.trainer import EnvironmentFacts, OnlineTrainer, split_prefix
@@ -149,12 +149,14 @@ class InProcessIntake(Intake):
         self._steps += int(step.valid.sum())
         failed = failures_of(step)
         for row in np.flatnonzero(step.valid).tolist():
-            if not any(row == each for each, *_ in failed):
+            if not any(row == failure.row for failure in failed):
                 log.worked(row)
-        for row, kind, seed in failed:
-            incident = log.add(row, kind, SERVER_FAILED, steps=self._steps, episode_seed=seed)
+        for failure in failed:
+            incident = log.add(
+                failure.row, failure.kind, failure.reason, steps=self._steps, episode_seed=failure.episode_seed
+            )
             self._untold.append(str(incident))
-            log.check(row, self._steps)
+            log.check(failure.row, self._steps)
 
     def state(self) -> Arrays:
         """Returns the worlds, where they can be stored, and the open episodes."""
@@ -175,14 +177,28 @@ class InProcessIntake(Intake):
         self.source.close()
 
 
-def failures_of(step: Step) -> list[tuple[int, str, int | None]]:
-    """Returns the rows whose simulator failed in a step: row, how (`timeout`, `crash`, `error`), episode."""
-    texts = step.info.get("sim_failure", ())
-    seeds = step.info.get("episode_seed", [None] * len(texts))
+@dataclass(frozen=True, slots=True)
+class SimulatorFailure:
+    """A simulator's failure that an environment tells of."""
+
+    row: int
+    """The environment."""
+    kind: str
+    """`timeout`, `crash` or `error`."""
+    reason: str
+    """When it failed."""
+    episode_seed: int | None
+    """The episode, where it has a name."""
+
+
+def failures_of(step: Step) -> list[SimulatorFailure]:
+    """Returns how simulators failed in a step, or before an episode's first one."""
+    texts = {name: step.info[name] for name in TEXT_KEYS if name in step.info}
+    seeds = step.info.get("episode_seed")
     return [
-        (row, str(text) if text in FAILURES else ERROR, None if seed is None else int(seed))
-        for row, (text, seed) in enumerate(zip(texts, seeds, strict=True))
-        if text and step.valid[row]
+        SimulatorFailure(row, kind, reason, None if seeds is None else int(seeds[row]))
+        for row in np.flatnonzero(step.valid).tolist()
+        for kind, reason in server_failures({name: column[row] for name, column in texts.items()})
     ]
 
 

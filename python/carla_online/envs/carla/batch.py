@@ -18,7 +18,7 @@ from carla_online.errors import CapabilityError
 class CarlaBatch:
     """One episode on each server, stepped together: a thread for each server waits for it.
 
-    It has the methods of `WorldBatch` that a vector environment calls, with the same arrays, and `sim_failures`.
+    It has the methods of `WorldBatch` that a vector environment calls, with the same arrays, and how servers failed.
 
     Args:
         config: The environment's configuration.
@@ -27,12 +27,14 @@ class CarlaBatch:
         num_envs: N, the number of servers.
         sensors: What the sensors saw last, by name, [N, ...].
         sim_failures: How the simulator failed in the last step of each row, object [N] of `str`; empty if it didn't.
+        overcome_failures: How it failed while the episode began, object [N] of `str`; empty but after a first step.
     """
 
     def __init__(self, config: CarlaEnvConfig) -> None:
         world = json.loads(config.stage_configs()[0].world_json())
         self.num_envs = config.num_envs
         self.sim_failures: NDArray[np.object_] = np.full(self.num_envs, "", dtype=object)
+        self.overcome_failures: NDArray[np.object_] = np.full(self.num_envs, "", dtype=object)
         self._drives = [
             CarlaDrive(config, index, step_s=world["simulation_step_s"], decision_steps=world["decision_steps"])
             for index in range(self.num_envs)
@@ -102,6 +104,7 @@ class CarlaBatch:
             drive = self._drives[row]
             failure = drive.step(float(clipped[row, 0]), float(clipped[row, 1]))
             self.sim_failures[row] = failure
+            self.overcome_failures[row] = " ".join(drive.take_overcome())
             terminated[row], truncated[row] = drive.mirror.conclude(reward_terms[row], infractions[row])
             drive.mirror.observe(obs[row], info[row])
             if failure:

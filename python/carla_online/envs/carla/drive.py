@@ -68,6 +68,7 @@ class CarlaDrive:
         self._lights: Lights | None = None
         self._sensors: Sensors | None = None
         self._manager: Any = None
+        self._overcome: list[str] = []
 
     @property
     def server(self) -> str:
@@ -92,9 +93,15 @@ class CarlaDrive:
             except SimulatorError as error:
                 logger.warning("%s: reset attempt %d failed: %s", self.server, attempt + 1, error)
                 self._abandon()
+                self._overcome.append(failure_name(error))
                 if attempt == self._config.reconnect_attempts:
                     raise
                 time.sleep(_FIRST_BACKOFF_S * 2**attempt)
+
+    def take_overcome(self) -> list[str]:
+        """Returns and forgets the failures after which a reset began anew: `timeout`, `crash` or `error` each."""
+        overcome, self._overcome = self._overcome, []
+        return overcome
 
     def show_sensors(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Has the sensors' readings of each decision written into row `index` of these arrays."""

@@ -159,7 +159,7 @@ class CarlaVectorEnv(WorldVectorEnv):
             raise ConfigError(f"a CARLA environment needs a CarlaEnvConfig, not {type(config).__name__}.")
         batch = CarlaBatch(config)
         self._deaths = Counter[int]()
-        buffers.sim_failures = batch.sim_failures
+        buffers.sim_failures, buffers.overcome_failures = batch.sim_failures, batch.overcome_failures
         return batch
 
 

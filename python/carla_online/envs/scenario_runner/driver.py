@@ -14,7 +14,7 @@ from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
 from carla_online import _native
-from carla_online.envs.contract import INFO_KEYS, INFRACTION_NAMES, REWARD_TERM_NAMES, Capabilities
+from carla_online.envs.contract import INFO_KEYS, INFRACTION_NAMES, REWARD_TERM_NAMES, TEXT_KEYS, Capabilities
 from carla_online.envs.reward import Reward, RewardFunction
 from carla_online.envs.scenario_runner import upstream
 from carla_online.envs.scenario_runner.checkout import find_checkout, make_importable
@@ -161,7 +161,7 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
             "slice_index": np.int64(self.config.scenarios.index(self._session.scenario)),
             "safety_intervened": np.bool_(False),
             "episode_seed": np.uint64(self._seed),
-            "sim_failure": "",
+            **dict.fromkeys(TEXT_KEYS, ""),
         }
 
     def _drawn(self) -> dict[str, Any]:

@@ -16,10 +16,10 @@ import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 from numpy.typing import ArrayLike, NDArray
 
-from carla_online.envs.contract import Capabilities
+from carla_online.envs.contract import TEXT_KEYS, Capabilities
 from carla_online.envs.workers.child import Answer, Begin, Hello, Raised
 from carla_online.envs.workers.config import SupervisionConfig
-from carla_online.envs.workers.incidents import CRASH, ERROR, FAILURES, RECYCLED, SERVER_FAILED, TIMEOUT, IncidentLog
+from carla_online.envs.workers.incidents import CRASH, ERROR, RECYCLED, TIMEOUT, IncidentLog, server_failures
 from carla_online.envs.workers.process import WorkerProcess, resident_bytes
 from carla_online.envs.workers.sequence import EpisodeSequences
 from carla_online.envs.workers.slots import SlotLayout, Slots
@@ -45,7 +45,7 @@ class Results:
     is_reset: NDArray[np.bool_]
     """bool [k]: this is the first observation of an episode; the action, if there was one, was ignored."""
     info: dict[str, NDArray[Any]]
-    """Arrays [k, ...] of the contract's keys, where the environment keeps it; `sim_failure` (str) always."""
+    """Arrays [k, ...] of the contract's keys, where the environment keeps it; its texts always."""
     extras: list[dict[str, Any]]
     """The rest of each environment's `info`."""
 
@@ -283,20 +283,22 @@ class AsyncBatch:
         obs = self._slots.observations(ids)
         reward, over, cut = (arrays[name][ids] for name in ("reward", "terminated", "truncated"))
         info: dict[str, NDArray[Any]] = dict(self._slots.infos(ids))
-        failures = np.full(len(ids), "", dtype=object)
+        texts: dict[str, NDArray[Any]] = {name: np.full(len(ids), "", dtype=object) for name in TEXT_KEYS}
         extras = []
         for place, index in enumerate(indices):
             worker = self._workers[index]
             own = dict(worker.extras or {})
-            failures[place] = worker.failure or own.pop("sim_failure", "")
+            for name, column in texts.items():
+                column[place] = own.pop(name, "")
             if worker.failure:
+                texts["sim_failure"][place] = worker.failure
                 _put_row(obs, place, _row(self._last_obs, index))
                 reward[place], over[place], cut[place] = 0.0, False, True
             worker.needs_reset = bool(over[place] or cut[place])
             extras.append(own)
         _put_rows(self._last_obs, ids, obs)
         is_reset = np.array([self._workers[index].is_reset for index in indices], np.bool_)
-        return Results(ids, obs, reward, over, cut, is_reset, info | {"sim_failure": failures}, extras)
+        return Results(ids, obs, reward, over, cut, is_reset, info | texts, extras)
 
     def _order(self, worker: _Worker, command: object) -> None:
         worker.command, worker.is_sent, worker.extras = command, False, None
@@ -396,10 +398,9 @@ class AsyncBatch:
                 worker.is_in_episode = False
                 worker.episodes += 1
         self._ready.append(worker.index)
-        failure = (answer.extras or {}).get("sim_failure")
-        if failure:
-            kind, seed = failure if failure in FAILURES else ERROR, self._sequences.current(worker.index)
-            self.incidents.add(worker.index, kind, SERVER_FAILED, steps=self.steps, episode_seed=seed)
+        for kind, reason in server_failures(answer.extras or {}):
+            seed = self._sequences.current(worker.index)
+            self.incidents.add(worker.index, kind, reason, steps=self.steps, episode_seed=seed)
             self.incidents.check(worker.index, self.steps)
 
     def _fail(self, worker: _Worker, kind: str, reason: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from carla_online.envs.contract import Capabilities, capabilities
+from carla_online.envs.contract import TEXT_KEYS, Capabilities, capabilities
 from carla_online.envs.workers.slots import SlotLayout, Slots
 
 
@@ -93,9 +93,10 @@ def _answer(
             observation, gain, over, cut, info = env.step(actions[row].copy())
             reward[row], terminated[row], truncated[row] = float(gain), bool(over), bool(cut)
         extras = slots.write(row, observation, info)
-        # An empty `sim_failure` is the rule, and not worth its way.
-        if not extras.get("sim_failure", "x"):
-            del extras["sim_failure"]
+        # An empty text is the rule, and not worth its way.
+        for name in TEXT_KEYS:
+            if not extras.get(name, "x"):
+                del extras[name]
         connection.send(Answer(extras or None))
 
 

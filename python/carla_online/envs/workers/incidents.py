@@ -6,9 +6,10 @@ import json
 import logging
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from carla_online.envs.workers.config import SupervisionConfig
 from carla_online.errors import SimulatorError
@@ -22,6 +23,8 @@ FAILURES: Final = (TIMEOUT, CRASH, ERROR)
 """Kinds that count as failures; the others are told, and harm nothing."""
 SERVER_FAILED: Final = "its server failed"
 """The reason of a failure from which the environment itself recovers."""
+BEGAN_ANEW: Final = "its server failed while the episode began, which was tried again"
+"""The reason of one that the environment has overcome already."""
 _KEPT: Final = 1_000
 _LOG: Final = logging.getLogger(__name__)
 
@@ -46,6 +49,12 @@ class Incident:
     def __str__(self) -> str:
         episode = "" if self.episode_seed is None else f" in episode {self.episode_seed}"
         return f"worker {self.worker}: {self.kind}{episode}: {self.reason}"
+
+
+def server_failures(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns the failures that one `info` tells of, in their order: kind, reason."""
+    told = ((info.get("overcome_failures", ""), BEGAN_ANEW), (info.get("sim_failure", ""), SERVER_FAILED))
+    return [(kind if kind in FAILURES else ERROR, reason) for texts, reason in told for kind in str(texts).split()]
 
 
 class IncidentLog:

@@ -25,7 +25,7 @@ _OBS: Final = "obs."
 _INFO: Final = "info."
 
 INFO_SLOTS: Final = tuple(key for key in INFO_KEYS if key.dtype != object)
-"""The keys of the contract that are numbers; `sim_failure` is text and travels beside."""
+"""The keys of the contract that are numbers; texts travel beside."""
 
 
 @dataclass(frozen=True, slots=True)

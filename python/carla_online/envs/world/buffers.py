@@ -22,6 +22,7 @@ _NOT_COLUMNS: Final = (
     "safety_intervened",
     "episode_seed",
     "sim_failure",
+    "overcome_failures",
 )
 _COLUMNS: Final = tuple(key for key in INFO_KEYS if key.name not in _NOT_COLUMNS)
 _WEATHER_CLASS: Final = DRAW_NAMES.index("weather_class")
@@ -43,6 +44,7 @@ class WorldBuffers:
         stages: int64 [N], the curriculum's stage of each episode.
         levels: int64 [N], the stage being learned when the episode began or ended; -1 without a curriculum.
         sim_failures: object [N] of `str`: how the simulator failed; empty if it didn't.
+        overcome_failures: object [N] of `str`: how it failed while the episode began, in the episode's first step.
     """
 
     def __init__(self, num_envs: int) -> None:
@@ -69,6 +71,7 @@ class WorldBuffers:
         self.stages: NDArray[np.int64] = np.zeros(num_envs, np.int64)
         self.levels: NDArray[np.int64] = np.full(num_envs, -1, np.int64)
         self.sim_failures: NDArray[np.object_] = np.full(num_envs, "", dtype=object)
+        self.overcome_failures: NDArray[np.object_] = np.full(num_envs, "", dtype=object)
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Returns the native column behind a key of `info`, float64 [N]."""
@@ -81,6 +84,7 @@ class WorldBuffers:
         self.terminated[rows] = False
         self.truncated[rows] = False
         self.sim_failures[rows] = ""
+        self.overcome_failures[rows] = ""
 
     def infos(self, rows: NDArray[np.bool_], episode_seeds: NDArray[np.uint64]) -> dict[str, Any]:
         """Returns the vector `info`: fresh arrays, and `_key` masks as Gymnasium has them.
@@ -102,6 +106,7 @@ class WorldBuffers:
         by_name["safety_intervened"] = np.zeros(len(rows), np.bool_)
         by_name["episode_seed"] = episode_seeds.copy()
         by_name["sim_failure"] = self.sim_failures.copy()
+        by_name["overcome_failures"] = self.overcome_failures.copy()
         infos: dict[str, Any] = {}
         for key in INFO_KEYS:
             infos[key.name] = by_name[key.name]

@@ -71,11 +71,9 @@ class Episodes:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A simulator failed and said so; with `is_fatal` the worker ends."""
+    """Something that the worker can't overcome: it ends."""
 
     text: str
-    is_fatal: bool = True
-    episode_seed: int | None = None
 
 
 def collect(connection: Connection[Any, Any], assignment: Assignment) -> None:
@@ -202,8 +200,8 @@ class CollectingWorker:
         ended = bool((step.terminated | step.truncated).any())
         # The name of the episode that has just begun comes with its first step.
         self._tell_episode({} if ended else step.info)
-        for _, failure, seed in failures_of(step):
-            connection.send(Failed(failure, is_fatal=False, episode_seed=seed))
+        for failure in failures_of(step):
+            connection.send(failure)
         if episodes:
             connection.send(Episodes(episodes))
         return ended

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from carla_online.envs.workers.config import SupervisionConfig
-from carla_online.envs.workers.incidents import CRASH, ERROR, RECYCLED, SERVER_FAILED, TIMEOUT, IncidentLog
+from carla_online.envs.workers.incidents import CRASH, ERROR, RECYCLED, TIMEOUT, IncidentLog
 from carla_online.envs.workers.process import WorkerProcess, resident_bytes
 from carla_online.errors import ConfigError
+from carla_online.online.intake import SimulatorFailure
 from carla_online.online.trainer import EnvironmentFacts
 from carla_online.online.workers.board import PHASES, RESETTING, STARTING, Board
 from carla_online.online.workers.collect import Assignment, Episodes, Failed, Go
@@ -236,10 +237,10 @@ class WorkerPool:
         elif isinstance(message, Episodes):
             with self._lock:
                 self._episodes += message.closed
-        elif isinstance(message, Failed) and not message.is_fatal:
+        elif isinstance(message, SimulatorFailure):
             with self._lock:
                 self.incidents.add(
-                    seat.index, message.text, SERVER_FAILED, steps=self.env_steps, episode_seed=message.episode_seed
+                    seat.index, message.kind, message.reason, steps=self.env_steps, episode_seed=message.episode_seed
                 )
             self.incidents.check(seat.index, self.env_steps)
         elif isinstance(message, Failed):
