@@ -50,10 +50,12 @@ mod recovery;
 pub mod ring;
 mod sampler;
 mod schema;
+pub mod staging;
 pub mod storage;
 pub mod stream;
 mod stream_set;
 mod sync;
+mod tail;
 pub mod word;
 #[cfg(not(loom))]
 mod writer;

@@ -6,23 +6,13 @@
 
 use crate::checksum::BlockSeed;
 use crate::error::{Error, Result};
-use crate::layout::{ENTRY_LEAST_STEP, FIELDS, KeyOffsets, LINKED_CHECKSUM, RowLayout};
+use crate::layout::{ENTRY_LEAST_STEP, FIELDS, LINKED_CHECKSUM, RowLayout};
 use crate::ring::{Liveness, Ring};
+use crate::staging::{RowFacts, RowSource, Staging};
 use crate::storage::Storage;
 use crate::sync::Ordering;
+use crate::tail::{Tail, read_tail};
 use crate::word::{BlockLink, BlockWord, Mark};
-
-/// A transition on its way into a row. Targets cover their whole part of the row; padding in them is zero and stays so.
-pub trait RowSource {
-    /// Copies the linked fields.
-    fn copy_linked(&self, layout: &RowLayout, target: &mut [u8]);
-    /// Copies the other fields.
-    fn copy_rest(&self, layout: &RowLayout, target: &mut [u8]);
-    /// Copies the next values, laid out as the linked fields.
-    fn copy_next(&self, layout: &RowLayout, target: &mut [u8]);
-    /// Whether the linked fields are bit for bit these.
-    fn linked_is(&self, layout: &RowLayout, image: &[u8]) -> bool;
-}
 
 /// Where a stream's next row goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,72 +23,6 @@ pub struct StreamPlace {
     pub generation: u32,
     /// Place in the block.
     pub place: u16,
-}
-
-/// Private memory in which a row is put together, so that its checksum is that of the bytes stored, whatever another
-/// thread does to the caller's arrays meanwhile.
-#[derive(Debug)]
-pub struct Staging {
-    linked: Vec<u8>,
-    rest: Vec<u8>,
-}
-
-impl Staging {
-    /// Staging for rows of that layout.
-    pub fn new(layout: &RowLayout) -> Self {
-        Self {
-            linked: vec![0; layout.linked_end - FIELDS],
-            rest: vec![0; layout.end - layout.linked_end],
-        }
-    }
-}
-
-/// What the protocol reads from a row's unlinked fields.
-#[derive(Clone, Copy, Debug)]
-struct RowFacts {
-    episode_id: u64,
-    step_id: u64,
-    is_done: bool,
-    is_barred: bool,
-}
-
-impl RowFacts {
-    #[inline]
-    fn read(layout: &RowLayout, rest: &[u8]) -> Self {
-        let KeyOffsets {
-            terminated,
-            truncated,
-            episode_id,
-            step_id,
-            quarantined,
-            ..
-        } = layout.key;
-        let number = |offset: usize| {
-            let start = offset - layout.linked_end;
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&rest[start..start + 8]);
-            u64::from_ne_bytes(bytes)
-        };
-        let is_set = |offset: usize| rest[offset - layout.linked_end] != 0;
-        Self {
-            episode_id: number(episode_id),
-            step_id: number(step_id),
-            is_done: is_set(terminated) || is_set(truncated),
-            is_barred: quarantined.is_some_and(is_set),
-        }
-    }
-}
-
-/// What a stream knows of its last row.
-#[derive(Clone, Debug, Default)]
-struct Tail {
-    /// There was a last row.
-    is_known: bool,
-    /// Place `count` holds the last row's next values, and no mark yet.
-    is_pending: bool,
-    is_done: bool,
-    episode_id: u64,
-    next: Vec<u8>,
 }
 
 /// The writing end of one stream.
@@ -471,31 +395,4 @@ fn store_mark<S: Storage>(ring: &Ring<S>, block: u32, place: u32, mark: Mark) {
     ring.storage()
         .data_word(offset)
         .store(mark.pack(), Ordering::Relaxed);
-}
-
-/// Finds out how a block that nobody writes ends; `None` if its bytes don't pass their checksum.
-fn read_tail<S: Storage>(ring: &Ring<S>, link: BlockLink, word: BlockWord) -> Option<Tail> {
-    let Some(last) = u32::from(word.count).checked_sub(1) else {
-        return Some(Tail::default());
-    };
-    let mark = ring.mark(link.block, last)?;
-    if !mark.is_row() {
-        return Some(Tail::default());
-    }
-    let layout = ring.row();
-    let offset = ring.geometry().row_offset(layout, link.block, last + 1);
-    let mut next = vec![0; layout.linked_end - LINKED_CHECKSUM];
-    ring.storage().read(offset + LINKED_CHECKSUM, &mut next);
-    let values = next.split_off(FIELDS - LINKED_CHECKSUM);
-    let stored = u64::from_le_bytes(next.try_into().ok()?);
-    let expected = ring
-        .seed(link.block, link.generation)
-        .linked(last + 1, &values);
-    (stored == u64::from(expected)).then(|| Tail {
-        is_known: true,
-        is_pending: true,
-        is_done: ring.is_done(link.block, last, mark),
-        episode_id: u64::from_ne_bytes(ring.read_number(link.block, last, layout.key.episode_id)),
-        next: values,
-    })
 }

@@ -5,8 +5,9 @@ use crate::error::Result;
 use crate::layout::{FIELDS, RowLayout};
 use crate::moves::Pick;
 use crate::ring::{Liveness, Ring};
+use crate::staging::{RowSource, Staging};
 use crate::storage::Storage;
-use crate::stream::{RowSource, Staging, Stream, StreamPlace};
+use crate::stream::{Stream, StreamPlace};
 use crate::word::BlockWord;
 
 /// Streams between a prefetch and its row.

@@ -5,8 +5,9 @@ use crate::gather::{Columns, Extras, Filter, Gather, Horizon, Position};
 use crate::layout::{FIELDS, Geometry, RowLayout};
 use crate::ring::{Liveness, Ring};
 use crate::schema::{Dtype, Field, Schema};
+use crate::staging::{RowSource, Staging};
 use crate::storage::heap::HeapStorage;
-use crate::stream::{RowSource, Staging, Stream};
+use crate::stream::Stream;
 
 /// Everybody lives.
 pub struct Immortal;
