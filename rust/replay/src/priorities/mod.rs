@@ -355,8 +355,9 @@ impl PriorityTree {
     }
 
     /// The fixed point of a priority: at least one unit, so that every row can be drawn.
-    pub fn units(&self, priority: f64) -> u32 {
-        (libm::pow(priority, self.exponent) * UNITS).clamp(1.0, f64::from(u32::MAX)) as u32
+    pub fn units(&self, priority: f32) -> u32 {
+        let raised = libm::powf(priority, self.exponent as f32);
+        (f64::from(raised) * UNITS).clamp(1.0, f64::from(u32::MAX)) as u32
     }
 
     /// Sets priorities of rows and returns how many were still there.
@@ -392,7 +393,7 @@ impl PriorityTree {
         let _entered = self.enter(owner)?;
         let (mut count, mut most) = (0, 0);
         for ((&index, &generation), &priority) in indices.iter().zip(generations).zip(priorities) {
-            let units = self.units(f64::from(priority));
+            let units = self.units(priority);
             most = most.max(units);
             count += u64::from(self.set(index, generation, units));
         }
@@ -423,12 +424,26 @@ impl PriorityTree {
         found.resize(targets.len(), Found::default());
         for level in (1..self.shape.levels.len()).rev() {
             for (target, at) in targets.iter_mut().zip(found.iter_mut()) {
-                at.index = self.descend(level, at.index as usize, target) as u64;
+                let node = self.descend(level, at.index as usize, target);
+                #[cfg(not(loom))]
+                if level > 1 {
+                    self.prefetch(level - 1, node);
+                }
+                at.index = node as u64;
             }
         }
         for at in found {
             *at = self.leaf(at.index);
         }
+    }
+
+    /// Fetches a node's children, which the next round reads.
+    #[cfg(not(loom))]
+    #[inline]
+    fn prefetch(&self, level: usize, node: usize) {
+        let first = self.shape.levels[level - 1].first_word + node * FAN_OUT;
+        let words = &self.words.all()[first..];
+        crate::sync::prefetch(words.as_ptr().cast(), FAN_OUT * size_of::<u64>());
     }
 
     #[inline]

@@ -170,7 +170,7 @@ impl Prioritized {
             .unwrap_or(1);
         for &(at, units) in &self.taken {
             let ratio = f64::from(least.max(1)) / f64::from(units.max(1));
-            let weight = libm::pow(ratio, self.correction) as f32;
+            let weight = libm::powf(ratio as f32, self.correction as f32);
             weights.put(at, weight.to_ne_bytes());
         }
     }
