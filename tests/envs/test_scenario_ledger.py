@@ -53,9 +53,9 @@ def test_an_event_pays_once_and_stays_counted():
     light.happens("TRAFFIC_LIGHT_INFRACTION")
     hit = ledger.enter(_judged(terms={"progress": 1.0}), reader.read(), TreeState.RUNNING)
     after = ledger.enter(_judged(terms={"progress": 1.0}), reader.read(), TreeState.RUNNING)
-    reward = Reward()  # 0.1 for progress, -12 for a red light
+    reward = Reward()  # 0.1 for progress, -24 for a red light
     rewards = [float(reward(entry.reward_terms[None])[0]) for entry in (before, hit, after)]
-    assert rewards == pytest.approx([0.1, -11.9, 0.1], abs=1e-6)
+    assert rewards == pytest.approx([0.1, -23.9, 0.1], abs=1e-6)
     assert [_count(entry, "red_light") for entry in (before, hit, after)] == [0, 1, 1]
 
 

@@ -37,9 +37,9 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
     # Crossing a line is how one overtakes.
     "lane_invasion": 0.0,
     "wrong_way": -0.1,
-    # Waiting costs what driving on is worth, up to 10 at 0.1 a step and a discount of 0.99. At -5 it paid to run every
-    # light that stays red for more than 7 s, and learners did.
-    "red_light": -12.0,
+    # Waiting for a long red gives up nearly all that driving on is worth, 10 to 13 at a discount of 0.99. At -5 and at -12
+    # learners ran a third of the red lights, the whole of their delta against the baseline's brake.
+    "red_light": -24.0,
     "stop_sign": -5.0,
 }
 """Weights of the terms at 10 decisions a second, preset `progress`; terms not named weigh nothing."""
