@@ -199,7 +199,8 @@ pub fn prefetch(start: *const u8, length: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         let end = start.wrapping_add(length);
-        let mut line = start;
+        // From the first line's start on, or a range that straddles one more line would lose its end.
+        let mut line = start.wrapping_sub(start.addr() % 64);
         while line < end {
             // SAFETY: a prefetch is a hint; it can't fault on any address.
             unsafe {

@@ -10,6 +10,7 @@ use super::{PriorityTree, Shape, Words};
 use crate::error::{Error, Result};
 use crate::filesystem;
 use crate::layout::Geometry;
+use crate::storage::pages::prefer_large;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Name of the file.
@@ -69,6 +70,7 @@ pub fn open(
         .len(8 * shape.words)
         .map_raw(&file)
         .map_err(failed)?;
+    prefer_large(&map);
     let words = MappedWords {
         map,
         words: shape.words,

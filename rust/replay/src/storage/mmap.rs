@@ -11,6 +11,7 @@ use std::io;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::Storage;
+use super::pages::prefer_large;
 use crate::flush::Disk;
 use crate::layout::{BLOCK_WORDS, Geometry, HEADERS_BYTES};
 use crate::moves::Scatter;
@@ -44,9 +45,11 @@ impl MmapStorage {
                 options.map_raw(file)
             }
         };
+        let rows = map(data, geometry.data_bytes)?;
+        prefer_large(&rows);
         Ok(Self {
             table: map(table, geometry.table_bytes())?,
-            data: map(data, geometry.data_bytes)?,
+            data: rows,
             table_words: geometry.table_words,
         })
     }

@@ -3,6 +3,8 @@
 pub mod heap;
 #[cfg(not(loom))]
 pub mod mmap;
+#[cfg(not(loom))]
+pub mod pages;
 
 use crate::moves::Scatter;
 use crate::sync::AtomicU64;
