@@ -5,7 +5,7 @@ from carla_online.policies.baseline import Baseline, load_baseline, wrap_baselin
 from carla_online.policies.config import PolicyConfig, ScriptedBaselineConfig
 from carla_online.policies.contract import Policy, check_policy
 from carla_online.policies.scripted import scripted_baseline
-from carla_online.policies.storage import load_policy, policy_to_bytes
+from carla_online.policies.storage import load_policy, policy_from_bytes, policy_to_bytes
 
 __all__ = [
     "ActorPolicy",
@@ -18,6 +18,7 @@ __all__ = [
     "check_policy",
     "load_baseline",
     "load_policy",
+    "policy_from_bytes",
     "policy_to_bytes",
     "scripted_baseline",
     "wrap_baseline",

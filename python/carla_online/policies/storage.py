@@ -52,13 +52,25 @@ def load_policy(path: str | Path, *, baseline: Baseline | None = None) -> ActorP
         data = file.read_bytes()
     except OSError as error:
         raise PolicyError(f"can't read the policy file {file}: {error.strerror}. Check the path.") from error
+    return policy_from_bytes(data, baseline=baseline, source=str(file))
+
+
+def policy_from_bytes(data: bytes, *, baseline: Baseline | None = None, source: str = "policy") -> ActorPolicy:
+    """Loads a policy from what `policy_to_bytes` returned; `source` names it in messages.
+
+    Raises:
+        PolicyError: As in `load_policy`.
+    """
+    file = source
     try:
         header_size = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + header_size])["__metadata__"]
         description = json.loads(metadata["carla_online_policy"])
         tensors = tensors_from_bytes(data)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise PolicyError(f"{file} isn't a policy file, or is damaged ({error}).") from error
+    if not isinstance(description, dict):
+        raise PolicyError(f"{file} isn't a policy file: it describes itself by a {type(description).__name__}.")
     if description.get("version") != FORMAT_VERSION:
         raise PolicyError(
             f"{file} has format version {description.get('version')!r}; this build reads {FORMAT_VERSION}."
@@ -73,10 +85,10 @@ def load_policy(path: str | Path, *, baseline: Baseline | None = None) -> ActorP
     return policy
 
 
-def _resolve_baseline(described: dict[str, Any] | None, given: Baseline | None, file: Path) -> Baseline | None:
+def _resolve_baseline(described: dict[str, Any] | None, given: Baseline | None, file: str) -> Baseline | None:
     if described is None:
         return None
-    baseline = given if given is not None else _build_baseline(described.get("spec"), file)
+    baseline = given if given is not None else baseline_from_spec(described.get("spec"), source=file)
     if baseline.fingerprint != described["fingerprint"]:
         raise PolicyError(
             f"{file} was trained beside the baseline {described['fingerprint'][:12]}, not beside {baseline!r}. A head "
@@ -85,9 +97,14 @@ def _resolve_baseline(described: dict[str, Any] | None, given: Baseline | None, 
     return baseline
 
 
-def _build_baseline(spec: dict[str, Any] | None, file: Path) -> Baseline:
+def baseline_from_spec(spec: dict[str, Any] | None, *, source: str) -> Baseline:
+    """Builds a baseline from its `spec`; `source` names in messages where the spec was kept.
+
+    Raises:
+        PolicyError: There is no spec, as for a live Python object, or its file is missing or something else.
+    """
     if spec is None:
-        raise PolicyError(f"{file} was trained beside a live Python object: pass it as baseline=wrap_baseline(...).")
+        raise PolicyError(f"{source} was trained beside a live Python object: pass it as baseline=wrap_baseline(...).")
     if spec["kind"] == "scripted":
         from carla_online.policies.config import ScriptedBaselineConfig
         from carla_online.policies.scripted import scripted_baseline
