@@ -7,6 +7,7 @@ import carla_online
 
 FLOORS = [
     "cli",
+    "promotion imitation",
     "online",
     "evaluation",
     "learners",

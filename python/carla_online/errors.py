@@ -83,5 +83,9 @@ class TrainingFrozen(CarlaOnlineError):
     """The stability guard rolled back too often and froze learning."""
 
 
+class RegistryError(CarlaOnlineError):
+    """A registry of policies is damaged, busy, or no registry; the message names the file and the cure."""
+
+
 class PromotionRefused(CarlaOnlineError):
     """A candidate may not become champion; the message lists the evidence that is missing."""
