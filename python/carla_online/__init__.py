@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from carla_online.envs.contract import Capabilities, capabilities, done_api
     from carla_online.envs.transitions import make_vector_env
     from carla_online.evaluation import RouteTable, SuiteConfig, Verdict, better, evaluate, write_report
+    from carla_online.imitation import DistilConfig, distil, good_episodes
     from carla_online.learners import GRPOConfig, GRPOLearner, SACConfig, SACLearner
     from carla_online.online import (
         Callback,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         scripted_baseline,
         wrap_baseline,
     )
+    from carla_online.promotion import GateConfig, Registry, load_champion, promote
     from carla_online.replay import ReplayBuffer, ReplaySchema
 
 __getattr__ = lazy_exports(
@@ -51,6 +53,7 @@ __getattr__ = lazy_exports(
         "envs.contract": ("Capabilities", "capabilities", "done_api"),
         "envs.transitions": ("make_vector_env",),
         "evaluation": ("RouteTable", "SuiteConfig", "Verdict", "better", "evaluate", "write_report"),
+        "imitation": ("DistilConfig", "distil", "good_episodes"),
         "learners": ("GRPOConfig", "GRPOLearner", "SACConfig", "SACLearner"),
         "online": (
             "Callback",
@@ -75,6 +78,7 @@ __getattr__ = lazy_exports(
             "scripted_baseline",
             "wrap_baseline",
         ),
+        "promotion": ("GateConfig", "Registry", "load_champion", "promote"),
         "replay": ("ReplayBuffer", "ReplaySchema"),
     },
 )
@@ -126,4 +130,12 @@ __all__ = [
     "better",
     "evaluate",
     "write_report",
+    # from candidate to champion
+    "DistilConfig",
+    "distil",
+    "good_episodes",
+    "GateConfig",
+    "Registry",
+    "load_champion",
+    "promote",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Final
 
-from carla_online.errors import CarlaOnlineError, ConfigError
+from carla_online.errors import CarlaOnlineError, ConfigError, PromotionRefused
 
 _HELP = """\
 carla-online: online reinforcement learning for driving policies in CARLA
@@ -17,6 +17,9 @@ carla-online: online reinforcement learning for driving policies in CARLA
   carla-online train --resume RUN         go on where a run stopped, or was killed
   carla-online evaluate RUN               drive baseline and fine-tuned policy over the same held-out routes
   carla-online report RUN                 write RUN/report.html
+  carla-online distil RUN                 learn a policy from a run's good episodes, without driving
+  carla-online promote POLICY_OR_RUN      let a candidate stand against champion and baseline; no evidence, no promotion
+  carla-online registry DIR [ACTION]      list versions, champion, decisions; show, rollback, verify
   carla-online replay ACTION BUFFER       inspect, verify, export or compact a replay buffer
   carla-online configs                    list the shipped configurations
   carla-online serve [options]            serve CARLA 0.9.16's protocol to the unmodified client, without a GPU
@@ -32,11 +35,12 @@ Start here:
   carla-online train sac_straight --help  shows every option of that configuration with its meaning
 
 Stop a run with Ctrl-C: it writes a checkpoint first. `carla-online COMMAND --help` tells more.
+Exit codes: 0 done, 1 it failed, 2 the input was wrong, 3 the candidate was not promoted.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns the exit code: 0 done, 1 it failed, 2 the input was wrong."""
+    """Runs a command and returns the exit code: 0 done, 1 it failed, 2 the input was wrong, 3 not promoted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in {"-h", "--help", "help"}:
         print(_HELP, end="")
@@ -51,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CarlaOnlineError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
+        if isinstance(error, PromotionRefused):
+            return 3
         return 2 if isinstance(error, ConfigError) else 1
     except OSError as error:
         print(f"error: {_describe(error)}", file=sys.stderr)
@@ -73,6 +79,9 @@ _HOMES: Final = {
     "train": "train",
     "evaluate": "evaluate",
     "report": "report",
+    "distil": "distil",
+    "promote": "promote",
+    "registry": "registry",
     "replay": "replay",
     "configs": "train:list_configs",
     "serve": "serve",
