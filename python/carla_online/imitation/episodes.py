@@ -144,19 +144,11 @@ def good_episodes(
     try:
         opened.extend(ReplayBuffer.open(path, read_only=True) for path in replays)
         _check_alike(opened, config.backbone)
-        judge = _Judge(opened[0], config)
         left_out: Counter[str] = Counter()
-        lines: list[_Line] = []
-        for number, buffer in enumerate(opened):
-            for episode in buffer.episodes():
-                reason = judge.fault(episode)
-                if reason is None:
-                    lines.append(_line(number, buffer, episode))
-                else:
-                    left_out[reason] += 1
+        lines = _look(opened, _Judge(opened[0], config), left_out)
         seen = len(lines) + left_out.total()
         chosen = _choose(lines, config, np.random.Generator(np.random.Philox(seed)), left_out)
-        rows, episode, kept = _copy(opened, chosen, left_out)
+        rows, owner, kept = _copy(opened, chosen, left_out)
         if len(kept) < config.fewest_episodes:
             raise ConfigError(_too_few(len(kept), seen, left_out, config))
         buffers = tuple(_facts(buffer, replays[number], number, kept) for number, buffer in enumerate(opened))
@@ -165,7 +157,7 @@ def good_episodes(
             buffer.close()
     return GoodEpisodes(
         rows=rows,
-        episode=episode,
+        episode=owner,
         returns=np.array([line.total for line in kept]),
         slices=tuple(line.slice_name for line in kept),
         versions=(min(line.oldest for line in kept), max(line.newest for line in kept)),
@@ -241,6 +233,19 @@ def _check_alike(buffers: Sequence[ReplayBuffer], backbone: str | None) -> None:
                 f"{other.path} holds features of the backbone {other.backbone_hash}, {first.path} of "
                 f"{first.backbone_hash}; distil from buffers of the same backbone."
             )
+
+
+def _look(buffers: Sequence[ReplayBuffer], judge: _Judge, left_out: Counter[str]) -> list[_Line]:
+    """Returns a line on each good episode, and counts the others by their fault."""
+    lines: list[_Line] = []
+    for number, buffer in enumerate(buffers):
+        for episode in buffer.episodes():
+            reason = judge.fault(episode)
+            if reason is None:
+                lines.append(_line(number, buffer, episode))
+            else:
+                left_out[reason] += 1
+    return lines
 
 
 def _line(number: int, buffer: ReplayBuffer, episode: Mapping[str, Array]) -> _Line:

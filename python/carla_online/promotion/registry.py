@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from carla_online._native import __version__
 from carla_online.errors import PolicyError, PromotionRefused, RegistryError
@@ -48,6 +48,7 @@ _CHAMPION: Final = "champion"
 _LOCK: Final = ".lock"
 _ID: Final = re.compile(r"[0-9a-f]{4,12}")
 _MOST_READS: Final = 100
+_Checked = TypeVar("_Checked")
 _RESTORE: Final = "Restore it from a copy of the registry; other versions are untouched."
 
 
@@ -305,14 +306,14 @@ class Registry:
         folder = self.path / "versions"
         for each in sorted(folder.iterdir()) if folder.is_dir() else []:
             if _ID.fullmatch(each.name):
-                faults += _faults(lambda name=each.name: self._policy_bytes(self.version(name)))
+                faults += _faults(self._check_version, each.name)
         try:
             entries = self.log()
         except RegistryError as error:
             return [*faults, str(error)]
         for entry in entries:
             if entry.evidence is not None:
-                faults += _faults(lambda entry=entry: self.evidence(entry))
+                faults += _faults(self.evidence, entry)
         return faults
 
     def evidence(self, entry: LogEntry) -> Mapping[str, Any]:
@@ -345,9 +346,12 @@ class Registry:
         # A kill between the two writes leaves the file one decision behind, never more.
         if (BASELINE_ID if told is None else told) not in logged[-2:]:
             raise RegistryError(
-                f"{path} names {str(told)[:40]!r}, but by the log it is {logged[-1]}: one of the two was changed or lost"
-                f" lines. Restore promotions.jsonl from a copy; if the log is right, write {logged[-1]} into champion."
+                f"{path} names {str(told)[:40]!r}, but by the log it is {logged[-1]}: one was changed or lost lines. "
+                f"Restore promotions.jsonl from a copy; if the log is right, write {logged[-1]} into champion."
             )
+
+    def _check_version(self, version_id: str) -> None:
+        self._policy_bytes(self.version(version_id))
 
     def _folder(self, version_id: str) -> Path:
         folder = self.path / "versions"
@@ -382,9 +386,9 @@ def _read(path: Path) -> bytes:
         raise RegistryError(f"can't read {path}: {error.strerror}. {_RESTORE}") from error
 
 
-def _faults(check: Callable[[], object]) -> list[str]:
+def _faults(check: Callable[[_Checked], object], checked: _Checked) -> list[str]:
     try:
-        check()
+        check(checked)
     except (RegistryError, OSError) as error:
         return [str(error)]
     return []
