@@ -52,6 +52,12 @@ def test_rules_can_be_relaxed_one_by_one(tmp_path):
     assert good_episodes(path, FEW.model_copy(update={"infractions": ()})).count == 2
 
 
+def test_episodes_of_older_policy_versions_can_be_left_out(tmp_path):
+    found = good_episodes(write_episodes(tmp_path / "replay", [{}] * 5), FEW.model_copy(update={"oldest_version": 3}))
+    assert found.versions == (3, 4)
+    assert found.left_out == {"an older policy version": 3}
+
+
 def test_the_top_share_is_taken_within_each_slice(tmp_path):
     """Slice b pays a tenth of slice a: its best stay all the same."""
     told = [{"slice": "a", "reward": float(number)} for number in range(10)]

@@ -187,7 +187,7 @@ def start(registry, mode, first):
 def test_a_kill_at_any_moment_loses_no_decision_that_was_told(registry):
     rng = random.Random(5)
     told = []
-    for attempt in range(6):
+    for attempt in range(4):
         process = start(registry, "loop", 1_000 * attempt)
         assert process.stdout is not None
         told.append(process.stdout.readline().split()[1].decode())  # it works
@@ -203,7 +203,7 @@ def test_a_kill_at_any_moment_loses_no_decision_that_was_told(registry):
         assert opened.verify() == []
         assert opened.champion_id == logged[-1]
         assert (registry.path / "champion").read_text().strip() in logged[-2:]
-    assert len(told) > 6
+    assert len(told) > 4
     promoted(registry, 99_999)  # and it goes on
     assert not list((registry.path / "versions").glob(".*.tmp"))
 

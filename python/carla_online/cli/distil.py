@@ -85,8 +85,8 @@ def _config(options: argparse.Namespace) -> DistilConfig:
     """Returns the settings of the file with the command line's options laid over them."""
     given = {"seed": options.seed, "epochs": options.epochs, "lr": options.lr}
     told: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    if options.top_share is not None:
-        told["episodes"] = {"top_share": options.top_share}
+    rule = {"top_share": options.top_share, "oldest_version": options.oldest_version}
+    told["episodes"] = {name: value for name, value in rule.items() if value is not None}
     data = read_yaml(Path(options.config)) if options.config else {}
     return validate(DistilConfig, merge(data, told), source=options.config or "command line")
 
@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings (DistilConfig)")
     parser.add_argument("--top-share", type=float, metavar="X", help="keep each slice's best share by return, 0 to 1")
+    parser.add_argument("--oldest-version", type=int, metavar="N", help="leave out episodes of older policy versions")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the rows, at most")
     parser.add_argument("--lr", type=float, metavar="X", help="learning rate")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of head, split and order")

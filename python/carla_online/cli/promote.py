@@ -67,7 +67,8 @@ def promote(arguments: list[str]) -> int:
     if promotion.is_promoted:
         print(f"{promotion.version.id} is champion")
         return 0
-    print(f"{promotion.version.id} isn't promoted: {decision.reason}\nchampion: {decision.champion}")
+    why = f": {decision.reason}" if promotion.result.passed else ""  # else told above, a line each
+    print(f"{promotion.version.id} isn't promoted{why}\nchampion: {decision.champion}")
     return _NOT_PROMOTED
 
 

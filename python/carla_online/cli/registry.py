@@ -18,6 +18,7 @@ examples:
 
 exit codes: 0 done, 1 damaged or busy, 2 the input was wrong, 3 the rollback was refused
 """
+_LONGEST_LINE = 160
 
 
 def registry(arguments: list[str]) -> int:
@@ -49,7 +50,8 @@ def _list(opened: Registry) -> int:
     if not versions:
         print("no versions yet")
     for entry in opened.log():
-        print(_line(entry))
+        line = _line(entry)
+        print(line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 3]}...")
     return 0
 
 

@@ -16,6 +16,8 @@ class GoodEpisodesConfig(Config):
     """Whether the route must have been driven to its end (`route_finished`)."""
     interventions: bool = False
     """Whether episodes in which the safety layer changed an action are taken, too."""
+    oldest_version: int = Field(0, ge=0)
+    """Episodes with a row of an older policy version are left out: early ones may be good by luck alone."""
     top_share: float = Field(1.0, gt=0, le=1)
     """Share of each slice's good episodes that is kept, those with the highest returns; at least one a slice."""
     fewest_episodes: int = Field(10, ge=2)

@@ -196,7 +196,7 @@ class _Judge:
             )
         self._infractions = [(name, names.index(name)) for name in config.infractions]
         self._finished = names.index(FINISHED_TERM) if config.finished else None
-        self._interventions = config.interventions
+        self._interventions, self._oldest_version = config.interventions, config.oldest_version
 
     def fault(self, episode: Mapping[str, Array]) -> str | None:
         """Returns why an episode of T rows isn't good, or None if it is."""
@@ -204,6 +204,8 @@ class _Judge:
             return "quarantined"
         if not (episode["weight"] > 0.0).all():
             return "weight 0"
+        if (episode["policy_version"] < self._oldest_version).any():
+            return "an older policy version"
         if not all(
             np.isfinite(episode[name]).all() for name in ("obs", "baseline_action", "executed_action", "reward")
         ):

@@ -119,7 +119,7 @@ class GateResult:
         lines = [f"suite {self.routes.rule.name}{world}: {len(self.tables[CANDIDATE])} of {self.routes.count} routes"]
         lines += [f"against the {each.against}: {_figures(each)}" for each in self.comparisons]
         lines += [f"watch {each.watch}: {each.text}" for each in self.watches]
-        lines.append("passed" if self.passed else "not passed: " + "; ".join(self.failures))
+        lines += [f"not passed: {failure}" for failure in self.failures] or ["passed"]
         return "\n".join(lines)
 
 
