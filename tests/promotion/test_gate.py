@@ -13,7 +13,9 @@ from carla_online.evaluation.suite import SuiteConfig
 from carla_online.evaluation.suites import SuiteSetConfig, find_suite
 from carla_online.policies import ScriptedBaselineConfig, scripted_baseline
 from carla_online.promotion import Evidence, GateConfig, gate_routes, judge_again, run_gate
+from carla_online.promotion.betting import betting_log_wealth, first_shown
 from carla_online.promotion.gate import judge_tables
+from carla_online.promotion.watches import slice_findings
 
 SHORT = {"kind": "world", "map": {"preset": "straight", "length_m": [60.0, 80.0], "map_variants": 4}, "traffic": "none"}
 SLOW = ScriptedBaselineConfig(speed_factor=0.5)
@@ -68,17 +70,26 @@ def test_a_slice_shown_to_be_worse_vetoes_a_gain_in_the_mean():
     assert watch.text not in told_only.failures
 
 
-def test_a_slice_that_is_merely_noisy_doesnt_veto():
+def test_slices_that_are_merely_noisy_rarely_veto_however_many_there_are():
     rng = np.random.default_rng(2)
-    slices = tuple(f"slice {number % 6}" for number in range(ROUTES))
-    vetoes = 0
-    for _ in range(300):
-        base = rng.uniform(40.0, 60.0, ROUTES)
-        tables = {"candidate": build_table(scores=base + rng.normal(0.0, 15.0, ROUTES).clip(-40, 40), slices=slices)}
-        tables["baseline"] = build_table(scores=base, slices=slices)
-        result = judge_tables(tables, routes=routes_of(), config=GateConfig())
-        vetoes += any(finding.is_worse for finding in result.comparisons[0].slices)
-    assert vetoes / 300 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+    slices = tuple(f"slice {number % 6}" for number in range(480))
+    runs, vetoes = 300, 0
+    for _ in range(runs):
+        modes = np.where(rng.random(480) < 0.3, rng.choice([-80.0, 80.0], 480), 0.0)
+        vetoes += any(finding.is_worse for finding in slice_findings(modes, slices, GateConfig()))
+    assert vetoes / runs <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
+
+
+def test_the_level_is_shared_among_the_slices():
+    """Just enough evidence for one slice alone isn't enough for one of six."""
+    config = GateConfig()
+    lost = np.full(100, -40.0)
+    needed = first_shown(betting_log_wealth(lost, bound=0.0, direction="below"), config.slice_significance)
+    alone = slice_findings(lost[:needed], ("a",) * needed, config)
+    others = tuple(f"other {number}" for number in range(5))
+    among = slice_findings(np.append(lost[:needed], np.zeros(5)), ("a",) * needed + others, config)
+    assert (alone[0].is_worse, among[0].is_worse) == (True, False)
+    assert alone[0].log_wealth == among[0].log_wealth
 
 
 def test_routes_that_the_simulator_failed_on_are_counted_and_too_many_give_no_verdict():
@@ -100,13 +111,15 @@ def test_driving_stops_when_success_is_shown_and_repeats_to_the_bit(obs_dim):
     baseline = scripted_baseline(SLOW)
     looks = []
     faster = shifted_head(baseline, obs_dim, throttle=0.15)
+    config = GateConfig(batch_routes=5)
 
     def drive():
-        return run_gate(faster, baseline=baseline, champion=None, routes=routes, on_batch=looks.append)
+        return run_gate(faster, baseline=baseline, champion=None, routes=routes, config=config, on_batch=looks.append)
 
     first = drive()
     assert (first.passed, first.end) == (True, "success"), str(first)
-    assert len(first.tables["candidate"]) == 20 * len(looks) < 80
+    assert first.comparisons[0].shown_after < 40
+    assert len(first.tables["candidate"]) == 5 * len(looks) == 40  # not before half of the suite
     second = drive()
     assert second.tables["candidate"].to_dict() == first.tables["candidate"].to_dict()
     assert (second.comparisons[0].log_wealth == first.comparisons[0].log_wealth).all()
