@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from carla_online.config import merge, read_yaml, validate
-from carla_online.errors import CheckpointError, ConfigError
+from carla_online.errors import ConfigError
 from carla_online.imitation import DistilConfig, GoodEpisodes, good_episodes
 from carla_online.imitation.fitting import distil as fit
 from carla_online.online.experiment import ExperimentConfig, build_baseline, build_policy
-from carla_online.online.selection import BEST_POLICY
+from carla_online.online.judge import load_best
 from carla_online.policies import ActorPolicy, load_policy
 
 _DESCRIPTION = """\
@@ -63,9 +63,7 @@ def _start(name: str, run_dir: Path, experiment: ExperimentConfig, episodes: Goo
     """Returns the policy to start from."""
     baseline = build_baseline(experiment)
     if name == "best":
-        if not (run_dir / BEST_POLICY).is_file():
-            raise CheckpointError(f"{run_dir} has no chosen policy yet; start from a fresh head: --from fresh.")
-        return load_policy(run_dir / BEST_POLICY, baseline=baseline)
+        return load_best(run_dir, baseline=baseline)
     if name != "fresh":
         return load_policy(name, baseline=baseline)
     view = episodes.rows.get("birdseye")

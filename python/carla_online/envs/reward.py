@@ -38,7 +38,7 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
     "lane_invasion": 0.0,
     "wrong_way": -0.1,
     # Waiting for a long red gives up nearly all that driving on is worth, 10 to 13 at a discount of 0.99. At -5 and at
-    # -12 learners ran a third of the red lights, the whole of their delta against the baseline's brake.
+    # -12 learners ran one on a third of the routes, their whole delta against the baseline's brake.
     "red_light": -24.0,
     "stop_sign": -5.0,
 }

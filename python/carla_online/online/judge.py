@@ -34,13 +34,22 @@ def load_best(run_dir: Path, *, baseline: Baseline | None) -> ActorPolicy:
     Raises:
         CheckpointError: The run was stopped before its first evaluation.
     """
+    return load_policy(best_policy_path(run_dir), baseline=baseline)
+
+
+def best_policy_path(run_dir: Path) -> Path:
+    """Returns where the version lies that selection kept.
+
+    Raises:
+        CheckpointError: The run was stopped before its first evaluation.
+    """
     path = run_dir / BEST_POLICY
     if not path.exists():
         raise CheckpointError(
             f"{run_dir} has no chosen policy yet: it stopped before its first evaluation. Go on with it first: "
             f"carla-online train --resume {run_dir}"
         )
-    return load_policy(path, baseline=baseline)
+    return path
 
 
 def judge(config: ExperimentConfig, run_dir: Path, *, suite: SuiteConfig | None = None) -> Evaluation:

@@ -47,12 +47,19 @@ def load_policy(path: str | Path, *, baseline: Baseline | None = None) -> ActorP
     Raises:
         PolicyError: Missing, damaged, another format version, or made for another baseline.
     """
-    file = Path(path)
+    return policy_from_bytes(read_policy_bytes(path), baseline=baseline, source=str(path))
+
+
+def read_policy_bytes(path: str | Path) -> bytes:
+    """Returns what a policy file holds, for `policy_from_bytes`.
+
+    Raises:
+        PolicyError: It can't be read.
+    """
     try:
-        data = file.read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
-        raise PolicyError(f"can't read the policy file {file}: {error.strerror}. Check the path.") from error
-    return policy_from_bytes(data, baseline=baseline, source=str(file))
+        raise PolicyError(f"can't read the policy file {path}: {error.strerror}. Check the path.") from error
 
 
 def policy_from_bytes(data: bytes, *, baseline: Baseline | None = None, source: str = "policy") -> ActorPolicy:
@@ -61,27 +68,26 @@ def policy_from_bytes(data: bytes, *, baseline: Baseline | None = None, source: 
     Raises:
         PolicyError: As in `load_policy`.
     """
-    file = source
     try:
         header_size = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + header_size])["__metadata__"]
         description = json.loads(metadata["carla_online_policy"])
         tensors = tensors_from_bytes(data)
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise PolicyError(f"{file} isn't a policy file, or is damaged ({error}).") from error
+        raise PolicyError(f"{source} isn't a policy file, or is damaged ({error}).") from error
     if not isinstance(description, dict):
-        raise PolicyError(f"{file} isn't a policy file: it describes itself by a {type(description).__name__}.")
+        raise PolicyError(f"{source} isn't a policy file: it describes itself by a {type(description).__name__}.")
     if description.get("version") != FORMAT_VERSION:
         raise PolicyError(
-            f"{file} has format version {description.get('version')!r}; this build reads {FORMAT_VERSION}."
+            f"{source} has format version {description.get('version')!r}; this build reads {FORMAT_VERSION}."
         )
     try:
-        policy = _build(description, _resolve_baseline(description["baseline"], baseline, file))
+        policy = _build(description, _resolve_baseline(description["baseline"], baseline, source))
         policy.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, PolicyError):
             raise
-        raise PolicyError(f"{file} is damaged: its weights don't fit its description ({error}).") from error
+        raise PolicyError(f"{source} is damaged: its weights don't fit its description ({error}).") from error
     return policy
 
 

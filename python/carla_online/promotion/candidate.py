@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from carla_online.config import read_yaml, validate
-from carla_online.errors import ConfigError, PolicyError
+from carla_online.errors import ConfigError
 from carla_online.evaluation.files import read_json
 from carla_online.evaluation.suite import SuiteConfig
 from carla_online.online.experiment import ExperimentConfig, build_baseline
-from carla_online.online.judge import load_best
-from carla_online.online.selection import BEST_POLICY
+from carla_online.online.judge import best_policy_path
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.baseline import Baseline
-from carla_online.policies.storage import policy_from_bytes, policy_to_bytes
+from carla_online.policies.storage import policy_from_bytes, policy_to_bytes, read_policy_bytes
 
+# As `imitation.fitting` writes them: a neighbour on the same floor, which isn't imported.
 DISTILLED_POLICY: Final = "policy.safetensors"
 DISTILLED_RECORD: Final = "distilled.json"
 
@@ -62,7 +62,7 @@ def read_candidate(path: Path, *, baseline: Baseline | None = None) -> Candidate
         PolicyError: The policy file is damaged, or wants another baseline.
     """
     if path.is_file():
-        data = _read(path)
+        data = read_policy_bytes(path)
         return Candidate(policy_from_bytes(data, baseline=baseline, source=str(path)), data, path.stem)
     if (path / DISTILLED_RECORD).is_file():
         return _distilled(path, baseline)
@@ -82,10 +82,10 @@ def _run(run_dir: Path, baseline: Baseline | None) -> Candidate:
             f"{run_dir} trained on {config.env.id}, which has no driving score; nothing could be compared."
         )
     baseline = baseline or build_baseline(config)
-    load_best(run_dir, baseline=baseline)  # says what to do where there is none yet
-    data = _read(run_dir / BEST_POLICY)
-    policy = policy_from_bytes(data, baseline=baseline, source=str(run_dir / BEST_POLICY))
-    record = _record((run_dir / BEST_POLICY).with_suffix(".json"))
+    path = best_policy_path(run_dir)
+    data = read_policy_bytes(path)
+    policy = policy_from_bytes(data, baseline=baseline, source=str(path))
+    record = _record(path.with_suffix(".json"))
     steps = record.get("env_steps")
     return Candidate(
         policy,
@@ -100,7 +100,7 @@ def _run(run_dir: Path, baseline: Baseline | None) -> Candidate:
 
 
 def _distilled(folder: Path, baseline: Baseline | None) -> Candidate:
-    data = _read(folder / DISTILLED_POLICY)
+    data = read_policy_bytes(folder / DISTILLED_POLICY)
     policy = policy_from_bytes(data, baseline=baseline, source=str(folder / DISTILLED_POLICY))
     return Candidate(policy, data, folder.resolve().name, origin={"distilled": _record(folder / DISTILLED_RECORD)})
 
@@ -108,10 +108,3 @@ def _distilled(folder: Path, baseline: Baseline | None) -> Candidate:
 def _record(path: Path) -> dict[str, Any]:
     data = read_json(path) if path.is_file() else {}
     return data if isinstance(data, dict) else {}
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PolicyError(f"can't read the policy file {path}: {error.strerror}. Check the path.") from error

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from carla_online.errors import EvaluationError
 from carla_online.evaluation.compare import Criterion, Verdict, better
+from carla_online.evaluation.records import Policy
 from carla_online.evaluation.suite import SuiteConfig
 from carla_online.evaluation.table import RouteTable, concatenate
 from carla_online.promotion.betting import betting_log_wealth, first_shown, is_shown
 from carla_online.promotion.config import GateConfig
-from carla_online.promotion.routes import GateRoutes, Policy
+from carla_online.promotion.routes import GateRoutes
 from carla_online.promotion.watches import SliceFinding, WatchFinding, forgetting, slice_findings
 
 CANDIDATE: Final = "candidate"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,11 @@ from carla_online.config import read_yaml, validate
 from carla_online.envs.carla.config import SERVE
 from carla_online.envs.seeding import Split
 from carla_online.errors import ConfigError, EvaluationError, SimulatorError
-from carla_online.evaluation.actor import ActingPolicy
+from carla_online.evaluation.records import Policy
 from carla_online.evaluation.rollout import evaluate_routes
 from carla_online.evaluation.suite import SuiteConfig
 from carla_online.evaluation.suites import SuiteSetConfig, find_suite
 from carla_online.evaluation.table import RouteTable, concatenate
-
-Policy = ActingPolicy | Callable[..., Any]
-"""A policy, or a callable [N, D] to [N, 2]."""
 
 
 @dataclass(frozen=True, slots=True)

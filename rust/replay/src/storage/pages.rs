@@ -1,8 +1,8 @@
 //! Pages of 2 MB for mapped files, where the system has them.
 //!
 //! Rows are drawn at random from hundreds of megabytes, so with pages of 4 kB nearly every row is a miss of the
-//! processor's table of pages, and every first touch of a page a fault. Linux maps files in large pages if asked to, on
-//! file systems that hold them so (ext4 since 6.16, XFS, btrfs); elsewhere the request has no effect.
+//! processor's table of pages, and every first touch of a page a fault. Linux maps files in large pages if asked to, where
+//! the file system holds them so (seen on ext4 with Linux 6.18); elsewhere the request has no effect (seen on tmpfs).
 
 use memmap2::MmapRaw;
 
