@@ -665,8 +665,8 @@ class WorldMirror:
             ConfigError: Not JSON, an unknown key, a wrong type, or values out of range (all of them at once).
         """
 
-    def reset(self, seed: int) -> tuple[float, float, float, float, float, int]:
-        """Begin the episode of a seed; return the ego's start: x, y, z, yaw, speed (m/s), gear.
+    def reset(self, seed: int) -> tuple[float, float, float, float, float, float, int]:
+        """Begin the episode of a seed; return the ego's start: x, y, z (m), yaw (degrees), velocity x, y (m/s), gear.
 
         Raises:
             MapError: The seed gives no road; nothing has changed.

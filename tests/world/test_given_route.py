@@ -18,7 +18,7 @@ def _town() -> tuple[WorldMirror, list[tuple[float, float, float, float]]]:
     text = drawn.xodr()
     config = json.loads(WorldEnvConfig(map={"preset": "town", "kind": "xodr", "xodr": text}).world_json())
     config["traffic"] |= {"slow_vehicles": 0, "fast_vehicles": 0}
-    x, y, z, yaw_deg, _, _ = start
+    x, y, z, yaw_deg, *_ = start
     ahead = np.deg2rad(yaw_deg)
     goal = (x + 40.0 * np.cos(ahead), y + 40.0 * np.sin(ahead), z, yaw_deg)
     return WorldMirror(json.dumps(config)), [(x, y, z, yaw_deg), goal]

@@ -17,6 +17,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<WorldMirror>()
 }
 
+/// `(x, y, z, yaw_deg, vx, vy, gear)`.
+type StartTuple = (f32, f32, f32, f32, f32, f32, u8);
 /// `(x, y, z, yaw_deg, vx, vy, yaw_rate_degps, gear)`.
 type EgoTuple = (f32, f32, f32, f32, f32, f32, f32, i32);
 /// `(id, kind, x, y, z, yaw_deg, vx, vy, half_length, half_width)`.
@@ -136,20 +138,13 @@ impl WorldMirror {
         })
     }
 
-    fn reset(&self, py: Python<'_>, seed: u64) -> PyResult<(f32, f32, f32, f32, f32, u8)> {
+    fn reset(&self, py: Python<'_>, seed: u64) -> PyResult<StartTuple> {
         py.detach(|| {
             let mirror = Mirror::reset(Arc::clone(&self.setup), seed)?;
-            let ego = mirror.ego().clone();
+            let (car, z) = (mirror.ego().car, mirror.ego().z);
+            let (vx, vy) = mirror.start_velocity_mps();
             *self.lock() = Some(mirror);
-            let car = ego.car;
-            Ok((
-                car.x,
-                car.y,
-                ego.z,
-                car.yaw_rad.to_degrees(),
-                car.speed_mps,
-                car.gear,
-            ))
+            Ok((car.x, car.y, z, car.yaw_rad.to_degrees(), vx, vy, car.gear))
         })
         .map_err(to_exception)
     }

@@ -17,6 +17,21 @@ pub fn wrap_angle(angle_rad: f32) -> f32 {
     }
 }
 
+/// The heading nearest to `yaw_rad` that keeps its bits when it is sent as f32 degrees and read back.
+///
+/// Simulators take headings in degrees. Started elsewhere by a bit, the same car is a millimetre aside after a
+/// kilometre, because every later rounding of its place differs.
+pub fn as_sent_in_degrees(yaw_rad: f32) -> f32 {
+    let mut sent = yaw_rad;
+    loop {
+        let read = wrap_angle(sent.to_degrees().to_radians());
+        if read == sent {
+            return sent;
+        }
+        sent = read;
+    }
+}
+
 /// A rectangle in the plane.
 #[derive(Debug, Clone, Copy)]
 pub struct OrientedBox {
@@ -108,6 +123,13 @@ mod tests {
             prop_assert!(wrapped > -PI && wrapped <= PI);
             prop_assert!((libm::cosf(wrapped) - libm::cosf(angle)).abs() < 1e-4);
             prop_assert!((libm::sinf(wrapped) - libm::sinf(angle)).abs() < 1e-4);
+        }
+
+        #[test]
+        fn a_heading_keeps_its_bits_through_degrees(angle in -PI..=PI) {
+            let sent = as_sent_in_degrees(angle);
+            prop_assert_eq!(wrap_angle(sent.to_degrees().to_radians()), sent);
+            prop_assert!((sent - wrap_angle(angle)).abs() < 1e-6);
         }
 
         /// Oracle: a fine grid of points of one box tested against the other.

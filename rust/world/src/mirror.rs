@@ -108,6 +108,24 @@ impl Mirror {
         &self.world.state.ego
     }
 
+    /// The velocity to give the ego at its start, m/s: one that projected onto its heading is its speed to the bit.
+    ///
+    /// The product of speed and heading is so only up to a rounding, which a drive makes into millimetres.
+    pub fn start_velocity_mps(&self) -> (f32, f32) {
+        let car = &self.ego().car;
+        let (sin, cos) = (libm::sinf(car.yaw_rad), libm::cosf(car.yaw_rad));
+        let plain = (car.speed_mps * cos, car.speed_mps * sin);
+        let near = |value: f32| {
+            let up = std::iter::successors(Some(value), |v| Some(v.next_up()));
+            let down = std::iter::successors(Some(value), |v| Some(v.next_down()));
+            up.take(6).chain(down.take(6))
+        };
+        near(plain.0)
+            .flat_map(|vx| near(plain.1).map(move |vy| (vx, vy)))
+            .find(|(vx, vy)| vx * cos + vy * sin == car.speed_mps)
+            .unwrap_or(plain)
+    }
+
     /// The traffic of our own; the simulator has to show it where it is.
     pub fn scripted(&self) -> &[Vehicle] {
         &self.world.state.vehicles

@@ -10,6 +10,7 @@ use crate::course::{Course, CourseBook};
 use crate::dynamics::{CarState, Command, HALF_EXTENTS_M, Model};
 use crate::error::Error;
 use crate::events::{self, Limits};
+use crate::geometry::as_sent_in_degrees;
 use crate::lights::Clock;
 use crate::network::users::User;
 use crate::observe::{LightState, Signals};
@@ -134,7 +135,7 @@ impl World {
         let car = CarState::moving(
             sample.pose.x,
             sample.pose.y,
-            sample.pose.yaw_rad,
+            as_sent_in_degrees(sample.pose.yaw_rad),
             start.ego_speed_mps,
         );
         let ego = Ego {

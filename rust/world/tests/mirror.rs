@@ -107,6 +107,21 @@ fn compare(seed: u64, tolerance: f32) -> u32 {
     step
 }
 
+/// Oracle: what the simulated vehicle does with degrees and a velocity, in its own arithmetic.
+#[test]
+fn a_start_reaches_a_simulator_to_the_bit() {
+    let setup = setup();
+    for seed in 0..20_000 {
+        let mirror = Mirror::reset(Arc::clone(&setup), seed).unwrap();
+        let car = mirror.ego().car;
+        let yaw_rad = car.yaw_rad.to_degrees().to_radians();
+        let (vx, vy) = mirror.start_velocity_mps();
+        assert_eq!(yaw_rad, car.yaw_rad, "seed {seed}");
+        let forward_mps = vx * libm::cosf(yaw_rad) + vy * libm::sinf(yaw_rad);
+        assert_eq!(forward_mps, car.speed_mps, "seed {seed}");
+    }
+}
+
 #[test]
 fn the_same_motion_gives_the_same_numbers_with_the_worlds_own_traffic() {
     let steps: u32 = (0..6).map(|seed| compare(seed, 1e-4)).sum();

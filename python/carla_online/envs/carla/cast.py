@@ -41,7 +41,8 @@ class Start(NamedTuple):
     y: float
     z: float
     yaw_deg: float
-    speed_mps: float
+    velocity_x_mps: float
+    velocity_y_mps: float
     gear: int
 
 
@@ -212,12 +213,11 @@ class Cast:
             controller.set_max_speed(_WALK_MPS)
 
     def set_off(self, start: Start) -> None:
-        """Puts the start's gear in, and gives the ego the start's speed from the next step on."""
+        """Puts the start's gear in, and gives the ego the start's velocity from the next step on."""
         carla = self._carla
         self.ego.apply_control(carla.VehicleControl(hand_brake=True, manual_gear_shift=True, gear=start.gear))
         self._connection.tick()
-        forward = self.ego.get_transform().get_forward_vector()
-        self.ego.set_target_velocity(carla.Vector3D(start.speed_mps * forward.x, start.speed_mps * forward.y, 0.0))
+        self.ego.set_target_velocity(carla.Vector3D(start.velocity_x_mps, start.velocity_y_mps, 0.0))
 
     def act(self, scripted: list[Scripted], walkers: list[Pedestrian], control: tuple[float, float] | None) -> bool:
         """Puts everybody where they are now, and gives the ego a new action (steer, signed pedal) if there is one.
