@@ -1,6 +1,7 @@
 //! The two number types of the arrays, and checks of whole arrays.
 
 use crate::error::{Error, Result};
+use crate::group::Outputs;
 
 /// f32 or f64. Arithmetic happens in f64; results are rounded once, when they are written.
 pub trait Real: Copy + Default + PartialOrd + Send + Sync + 'static {
@@ -8,6 +9,14 @@ pub trait Real: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn to_f64(self) -> f64;
     /// Rounds to nearest.
     fn from_f64(value: f64) -> Self;
+    /// What is read and written, if it is f32.
+    #[inline(always)]
+    fn as_f32<'a, 'b>(
+        _rewards: &'a [Self],
+        _outputs: &'a mut Outputs<'b, Self>,
+    ) -> Option<(&'a [f32], &'a mut Outputs<'b, f32>)> {
+        None
+    }
 }
 
 impl Real for f32 {
@@ -19,6 +28,14 @@ impl Real for f32 {
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value as Self
+    }
+
+    #[inline(always)]
+    fn as_f32<'a, 'b>(
+        rewards: &'a [Self],
+        outputs: &'a mut Outputs<'b, Self>,
+    ) -> Option<(&'a [f32], &'a mut Outputs<'b, f32>)> {
+        Some((rewards, outputs))
     }
 }
 

@@ -6,8 +6,12 @@
 //! rounding keeps from being 0.
 
 mod one;
+#[cfg(target_arch = "x86_64")]
+mod registers;
 mod sweep;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 #[cfg(test)]
 mod tests;

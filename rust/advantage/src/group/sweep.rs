@@ -3,10 +3,10 @@
 use std::thread;
 
 use super::one::{Members, one};
-use super::tile::{MAX_SIZE, TILE, tile};
+use super::tile::{MAX_SIZE, TILE, run_of_tiles};
 use super::{Divisor, Groups, Inputs, Outputs, Settings, Summary};
 use crate::error::{Error, Result};
-use crate::lanes::{LANES, fold, for_widest_registers};
+use crate::lanes::{fold, for_widest_registers};
 use crate::real::{Real, require_finite};
 use crate::threads::choose;
 
@@ -197,49 +197,17 @@ fn one_block_inlined<T: Real>(
         Groups::Rows { groups, size } if is_plain && (2..=MAX_SIZE).contains(&size) => {
             let tiles = groups / TILE;
             begin = tiles * TILE;
-            // A constant size lets the compiler unroll; 4, 8 and 16 are the sizes in use.
             let Run {
-                inputs, outputs, ..
+                inputs,
+                mut outputs,
+                ..
             } = block;
-            let mut outputs = outputs;
-            match size {
-                4 => tiles_of(
-                    4,
-                    tiles,
-                    &inputs,
-                    &mut outputs,
-                    settings,
-                    divisor,
-                    &mut sums,
-                ),
-                8 => tiles_of(
-                    8,
-                    tiles,
-                    &inputs,
-                    &mut outputs,
-                    settings,
-                    divisor,
-                    &mut sums,
-                ),
-                16 => tiles_of(
-                    16,
-                    tiles,
-                    &inputs,
-                    &mut outputs,
-                    settings,
-                    divisor,
-                    &mut sums,
-                ),
-                _ => tiles_of(
-                    size,
-                    tiles,
-                    &inputs,
-                    &mut outputs,
-                    settings,
-                    divisor,
-                    &mut sums,
-                ),
-            }
+            let lanes = run_of_tiles(size, tiles, inputs.rewards, &mut outputs, settings, divisor);
+            sums.elements += begin * size;
+            sums.degenerate_groups += lanes.degenerate_groups;
+            sums.freedom += (begin - lanes.degenerate_groups) * (size - settings.ddof);
+            sums.squares += fold(lanes.squares);
+            sums.bound += fold(lanes.bound);
             let groups = block.groups;
             single_groups(
                 begin,
@@ -265,43 +233,6 @@ fn one_block_inlined<T: Real>(
         }
     }
     sums
-}
-
-#[inline(always)]
-fn tiles_of<T: Real>(
-    size: usize,
-    tiles: usize,
-    inputs: &Inputs<'_, T>,
-    outputs: &mut Outputs<'_, T>,
-    settings: &Settings,
-    divisor: Divisor,
-    sums: &mut BlockSums,
-) {
-    let (mut squares, mut bound) = ([0.0; LANES], [0.0; LANES]);
-    for index in 0..tiles {
-        let start = index * TILE * size;
-        let result = tile(
-            size,
-            &inputs.rewards[start..],
-            &mut outputs.advantages[start..],
-            settings,
-            divisor,
-        );
-        let groups = index * TILE..(index + 1) * TILE;
-        outputs.degenerate[groups.clone()].copy_from_slice(&result.degenerate);
-        outputs.group_std[groups].copy_from_slice(&result.std);
-        let mut degenerate = 0;
-        for lane in 0..LANES {
-            squares[lane] += result.squares[lane];
-            bound[lane] += result.bound[lane] * 0.0;
-            degenerate += usize::from(result.degenerate[lane]);
-        }
-        sums.degenerate_groups += degenerate;
-        sums.freedom += (TILE - degenerate) * (size - settings.ddof);
-    }
-    sums.elements += tiles * TILE * size;
-    sums.squares += fold(squares);
-    sums.bound += fold(bound);
 }
 
 #[inline(always)]
