@@ -82,8 +82,8 @@ def faults(figures: Figures) -> None:
             started_s = time.monotonic()
             jobs = {fault: pool.submit(run, config, Path(name) / fault, f"fault={fault}") for fault in FAULTS}
             clean = jobs["none"].result()
-            bottom, top = clean.told["first_score"], clean.level
-            figures.note(f"{config}: an untrained policy scores {bottom:.1f}, a clean run {top:.1f}")
+            bottom, top = clean.told["random_score"], clean.level
+            figures.note(f"{config}: a random policy scores {bottom:.1f}, a clean run {top:.1f}")
             for fault in FAULTS[1:]:
                 _judge(figures, config, jobs[fault].result(), bottom=bottom, top=top, started_s=started_s)
 

@@ -19,6 +19,7 @@ from carla_online.envs.transitions import TransitionSource
 from carla_online.errors import CapabilityError, ConfigError, PolicyError
 from carla_online.online import Callback, CARLAOnlineRunner, OnlineGRPOTrainer, RunnerConfig, open_run
 from carla_online.online.branches import drive_branches
+from carla_online.online.guard import GuardConfig
 from carla_online.online.rollouts import RolloutRecorder, Rollouts
 from carla_online.policies import FullPolicy
 
@@ -160,7 +161,7 @@ def test_a_nan_in_the_weights_is_taken_back_before_it_reaches_the_environments(t
                     next(broken.parameters())[0] = torch.nan
                 self.done = True
 
-    config = tiny_grpo_config(env=PENDULUM)
+    config = tiny_grpo_config(env=PENDULUM).model_copy(update={"guard": GuardConfig(recover_after_good=1_000)})
     poison = Poison()
     with open_run(config, run_dir=tmp_path, callbacks=[poison], show_progress=False) as runner:
         runner.run(4_000)

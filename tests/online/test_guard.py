@@ -12,16 +12,19 @@ from carla_online.online.return_watch import ReturnWatch
 
 
 class Learner:
-    """Stands for a learner with one weight."""
+    """Stands for a learner with one weight and a step size."""
 
     def __init__(self) -> None:
-        self.weight = torch.tensor(1.0)
+        self.weight, self.step_size = torch.tensor(1.0), 1.0
 
     def save(self) -> dict[str, torch.Tensor]:
-        return {"weight": self.weight.clone()}
+        return {"weight": self.weight.clone(), "lr": torch.tensor(self.step_size)}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        self.weight = state["weight"].clone()
+        self.weight, self.step_size = state["weight"].clone(), float(state["lr"])
+
+    def rescale(self, factor: float) -> None:
+        self.step_size *= factor
 
 
 def make_guard(learner: Learner, *, q_limit: float | None = None, **settings: object) -> StabilityGuard:
@@ -31,7 +34,14 @@ def make_guard(learner: Learner, *, q_limit: float | None = None, **settings: ob
 
 
 def look(guard: StabilityGuard, learner: Learner, metrics: dict[str, float], updates: int):
-    return guard.look(metrics, updates=updates, step_id=updates * 10, save=learner.save, restore=learner.restore)
+    return guard.look(
+        metrics,
+        updates=updates,
+        step_id=updates * 10,
+        save=learner.save,
+        restore=learner.restore,
+        rescale=learner.rescale,
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,28 @@ def test_two_rollbacks_in_a_row_freeze_but_two_with_a_good_stretch_between_do_no
     assert not look(guard, learner, {"q_max": 2.0}, 250).frozen
     assert look(guard, learner, {"q_max": 2.0}, 300).frozen
     assert guard.is_frozen
+
+
+def test_step_sizes_are_lowered_until_good_states_have_followed():
+    learner = Learner()
+    guard = make_guard(learner, q_limit=1.0, good_every_updates=10, recover_after_good=3)
+    sizes = []
+    for updates in range(10, 130, 10):
+        rollback = look(guard, learner, {"q_max": 2.0 if updates in (10, 80) else 0.5}, updates)
+        assert rollback is None or rollback.step_share == learner.step_size
+        sizes.append(learner.step_size)
+    # The second rollback goes to a state that was kept at full step sizes, and halves those.
+    assert sizes == [0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 1.0, 1.0]
+    recovered = "guard: healthy since the rollback; the step sizes are the configured ones again"
+    assert guard.take_warnings() == [recovered, recovered]
+
+
+def test_a_rollback_to_a_state_with_small_steps_makes_them_smaller_still():
+    learner = Learner()
+    guard = make_guard(learner, q_limit=1.0, good_every_updates=10, recover_after_good=100)
+    for updates in (10, 20, 30, 40):
+        look(guard, learner, {"q_max": 2.0 if updates in (10, 40) else 0.5}, updates)
+    assert learner.step_size == guard.step_share == 0.25
 
 
 def test_everything_survives_a_restart():

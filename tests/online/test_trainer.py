@@ -92,7 +92,7 @@ class Poison(Callback):
 
 def guarded(tmp_path, callback):
     config = tiny_config(total_env_steps=2_400, env=PENDULUM, hold_steps=1)
-    guard = {"check_every_updates": 10, "good_every_updates": 20}
+    guard = {"check_every_updates": 10, "good_every_updates": 20, "recover_after_good": 1_000}
     config = type(config).model_validate(config.model_dump() | {"guard": guard})
     return open_run(config, run_dir=tmp_path, callbacks=[callback], show_progress=False)
 

@@ -138,6 +138,12 @@ def scorer(config: Any, *, episodes: int) -> Callable[[Any], float]:
     return lambda policy: evaluate_routes(policy, suite).summary().timed_driving_score
 
 
+def random_policy(action_dim: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what draws every action uniformly from its whole range."""
+    generator = np.random.default_rng(0)
+    return lambda obs: generator.uniform(-1.0, 1.0, (len(obs), action_dim)).astype(np.float32)
+
+
 def main(words: list[str]) -> None:
     """Runs one course."""
     torch.set_num_threads(1)
@@ -159,16 +165,16 @@ def main(words: list[str]) -> None:
     with open_run(config, run_dir=folder, callbacks=[fault, course], show_progress=False) as runner:
         runner.evaluator = None
         runner._metrics.text = lambda tag, text, step: texts.append((step, text))  # type: ignore
-        first = score(runner.trainer.policy)
-        runner.run()
         trainer: Any = runner.trainer
+        random_score = score(random_policy(trainer.policy.action_dim))
+        runner.run()
         told = {
             "fault": fault.name,
             "began": fault.began,
             "rollbacks": trainer.guard.rollbacks,
             "is_frozen": trainer.guard.is_frozen,
             "updates": trainer.updates,
-            "first_score": first,
+            "random_score": random_score,
             "last_score": score(trainer.policy),
             "scores": course.scores,
             "texts": texts,

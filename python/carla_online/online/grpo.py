@@ -314,17 +314,17 @@ class OnlineGRPOTrainer(OnlineTrainer):
             step_id=self.transitions,
             save=self._good_state,
             restore=self._go_back,
+            rescale=self.learner.scale_learning_rates,
         )
         if rollback is None:
             return False
-        factor = self.guard.config.lr_factor**self.guard.in_a_row
-        self.learner.scale_learning_rates(factor)
         if self._replay is not None:
             self._replay.replay.quarantine(rollback.first_bad_step_id, self.transitions)
         self._window.clear()
         self._begin_window()
         self._messages.append(
-            f"guard: {rollback.reason}; went back to the last good state, step sizes times {factor:g}, the open window "
-            "dropped" + ("; learning is frozen, the policy drives on as it is" if rollback.frozen else "")
+            f"guard: {rollback.reason}; went back to the last good state, step sizes times {rollback.step_share:g}, "
+            "the open window dropped"
+            + ("; learning is frozen, the policy drives on as it is" if rollback.frozen else "")
         )
         return True

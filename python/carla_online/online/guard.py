@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import Field
@@ -73,6 +73,9 @@ class GuardConfig(Config):
     """Sum of what episodes return less than is usual, in standard deviations."""
     lr_factor: float = Field(0.5, gt=0, le=1)
     """Factor on every step size after a rollback."""
+    recover_after_good: int = Field(4, ge=1)
+    """Good states kept since a rollback after which the step sizes are again what they were: a run of days would halve
+    itself to a standstill otherwise."""
     rollbacks_before_freeze: int = Field(2, ge=1)
     """Rollbacks in a row, with no good state kept between, after which learning freezes."""
 
@@ -125,6 +128,8 @@ class Rollback:
     """What was seen, with the value and the limit"""
     first_bad_step_id: int
     """Transitions from here on were stored after the last good state"""
+    step_share: float
+    """Step sizes from now on, as a share of the configured ones"""
     frozen: bool
     """True if this was one rollback too many and learning stops"""
 
@@ -136,6 +141,7 @@ class _Kept:
     state: dict[str, Tensor]
     step_id: int
     updates: int
+    step_share: float = 1.0
 
 
 class StabilityGuard:
@@ -159,6 +165,8 @@ class StabilityGuard:
         self.rollbacks = 0
         self.in_a_row = 0
         self.is_frozen = False
+        self.step_share = 1.0
+        self.kept_since_rollback = 0
         self.watch = Watch(config.detectors(q_limit=q_limit, by_window=by_window))
         self.returns = ReturnWatch()
         self.num_envs = 1
@@ -178,6 +186,7 @@ class StabilityGuard:
         step_id: int,
         save: Callable[[], dict[str, Tensor]],
         restore: Callable[[dict[str, Tensor]], None],
+        rescale: Callable[[float], None],
     ) -> Rollback | None:
         """Looks at the newest metrics; keeps the state, or rolls back.
 
@@ -187,29 +196,43 @@ class StabilityGuard:
             step_id: Number of the next transition.
             save: Returns the learner's state.
             restore: Puts a state back.
+            rescale: Multiplies the step sizes.
 
         Returns:
             The rollback that was done, or None.
         """
         finding = self.watch.look({**metrics, "return_shortfall": self.returns.shortfall})
-        self._warnings += finding.warnings
+        self._warnings += [f"{text}; nothing was done" for text in finding.warnings]
         if finding.fault is None:
             if finding.is_healthy and updates - self._newest.updates >= self._good_every:
-                self._good, self._newest = self._newest, _Kept(save(), step_id, updates)
+                self._recover(rescale)
+                self._good, self._newest = self._newest, _Kept(save(), step_id, updates, self.step_share)
                 self.in_a_row = 0
             return None
         self.rollbacks += 1
         self.in_a_row += 1
+        self.kept_since_rollback = 0
         self.is_frozen = self.is_frozen or self.in_a_row >= self.config.rollbacks_before_freeze
         restore(self._good.state)
-        self._newest = self._good = _Kept(self._good.state, self._good.step_id, updates)
+        factor = self.config.lr_factor**self.in_a_row
+        rescale(factor)
+        self.step_share = self._good.step_share * factor
+        self._newest = self._good = replace(self._good, updates=updates)
         self.watch.forget_alarms()
         self.returns.forgive(open_episodes=self.num_envs)
-        return Rollback(finding.fault, self._good.step_id, self.is_frozen)
+        return Rollback(finding.fault, self._good.step_id, self.step_share, self.is_frozen)
+
+    def _recover(self, rescale: Callable[[float], None]) -> None:
+        """Counts another good state, and ends a rollback's small steps after enough of them."""
+        self.kept_since_rollback += 1
+        if self.step_share < 1.0 and self.kept_since_rollback >= self.config.recover_after_good:
+            rescale(1.0 / self.step_share)
+            self.step_share = 1.0
+            self._warnings.append("healthy since the rollback; the step sizes are the configured ones again")
 
     def take_warnings(self) -> list[str]:
-        """Returns and forgets what was new and bad, but not bad enough for a rollback, a line each."""
-        warnings, self._warnings = [f"guard: {text}; nothing was done" for text in self._warnings], []
+        """Returns and forgets what is to be told beside rollbacks, a line each: what was bad, but not bad enough."""
+        warnings, self._warnings = [f"guard: {text}" for text in self._warnings], []
         return warnings
 
     def state_dict(self) -> dict[str, Any]:
@@ -218,10 +241,12 @@ class StabilityGuard:
             "rollbacks": self.rollbacks,
             "in_a_row": self.in_a_row,
             "is_frozen": self.is_frozen,
+            "step_share": self.step_share,
+            "kept_since_rollback": self.kept_since_rollback,
             "watch": self.watch.state_dict(),
             "returns": self.returns.state_dict(),
-            "good": [self._good.step_id, self._good.updates],
-            "newest": [self._newest.step_id, self._newest.updates],
+            "good": [self._good.step_id, self._good.updates, self._good.step_share],
+            "newest": [self._newest.step_id, self._newest.updates, self._newest.step_share],
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -234,9 +259,11 @@ class StabilityGuard:
         self.rollbacks = int(state["rollbacks"])
         self.in_a_row = int(state["in_a_row"])
         self.is_frozen = bool(state["is_frozen"])
+        self.step_share = float(state["step_share"])
+        self.kept_since_rollback = int(state["kept_since_rollback"])
         self.watch.load_state_dict(state["watch"])
         self.returns.load_state_dict(state["returns"])
         self._good, self._newest = (
-            _Kept(tensors_below(tensors, f"{name}."), int(state[name][0]), int(state[name][1]))
-            for name in ("good", "newest")
+            _Kept(tensors_below(tensors, f"{name}."), int(step_id), int(updates), float(step_share))
+            for name, (step_id, updates, step_share) in ((name, state[name]) for name in ("good", "newest"))
         )

@@ -349,17 +349,17 @@ class OnlineSACTrainer(OnlineTrainer):
             step_id=self.transitions,
             save=self.learner.state_dict,
             restore=self.learner.load_state_dict,
+            rescale=self.learner.scale_learning_rates,
         )
         if rollback is None:
             return False
         self._metrics.clear()
         if isinstance(self.policy, ActorPolicy):
             self._previous_head.load_state_dict(self.policy.head.state_dict())
-        self.learner.scale_learning_rates(self.guard.config.lr_factor**self.guard.in_a_row)
         quarantined = self.replay.quarantine(rollback.first_bad_step_id, self.transitions)
         self._messages.append(
             f"guard: {rollback.reason}; went back to the last good state, step sizes times "
-            f"{self.guard.config.lr_factor**self.guard.in_a_row:g}, {quarantined} transitions quarantined"
+            f"{rollback.step_share:g}, {quarantined} transitions quarantined"
             + ("; learning is frozen, the policy drives on as it is" if rollback.frozen else "")
         )
         return True
