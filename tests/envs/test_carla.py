@@ -18,6 +18,7 @@ from carla_parity import FIELDS, Difference, compare, drive
 
 from carla_online.envs import capabilities, make_vector_env
 from carla_online.envs.carla import CarlaEnv, CarlaEnvConfig, CarlaVectorEnv
+from carla_online.envs.carla.client import Connection, Deadlines
 from carla_online.envs.transitions import TransitionSource
 from carla_online.envs.world import WorldEnv
 from carla_online.errors import ConfigError, SimulatorCrashed, SimulatorError, SimulatorTimeout
@@ -275,6 +276,14 @@ class TestOrder:
         assert failure == "error"
         assert "somebody else ticks" in caplog.text
         env.close()
+
+    def test_ticks_of_others_can_be_allowed_as_scenario_runner_needs_it(self, server: Server) -> None:
+        host, port = address(server).split(":")
+        connection = Connection(host, int(port), Deadlines(10.0, 10.0, 10.0), 0.05, is_ticked_beside=True)
+        first = connection.tick().frame
+        connection.world.tick()
+        assert connection.tick().frame == first + 2
+        connection.close()
 
 
 class TestMaking:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from carla_online._native import WorldBatch
-from carla_online.envs.contract import INFRACTION_NAMES, REWARD_TERM_NAMES
+from carla_online.envs.contract import INFO_KEYS, INFRACTION_NAMES, REWARD_TERM_NAMES
 from carla_online.envs.reward import Reward
 from carla_online.envs.scenario_runner.criteria import EVENT_INFRACTIONS, CriteriaReader, Findings
+from carla_online.envs.scenario_runner.driver import ScenarioDriver
 from carla_online.envs.scenario_runner.ledger import Judged, Ledger, TreeState
 
 EventType = Enum("EventType", [*EVENT_INFRACTIONS, "ROUTE_COMPLETION", "ROUTE_COMPLETED"])
@@ -112,3 +113,13 @@ def test_how_a_scenario_ends(state, terminated, truncated, timed_out):
     entry = Ledger().enter(_judged(completion=0.5), Findings(), state)
     assert (entry.terminated, entry.truncated, _count(entry, "timed_out")) == (terminated, truncated, timed_out)
     assert (entry.info["finished"], entry.info["route_completion"]) == (0.0, 0.5)
+
+
+def test_the_drivers_info_has_every_key_of_the_contract():
+    driver = ScenarioDriver.__new__(ScenarioDriver)  # a real one needs a checkout
+    scenario = SimpleNamespace(name="any")
+    driver.config, driver._seed = SimpleNamespace(scenarios=(scenario,)), 3
+    driver._session = SimpleNamespace(scenario=scenario, draws=np.zeros(1))
+    row = {"progress" if name == "progress_m" else name: 1.0 for name in WorldBatch.info_names()}
+    info = driver._info(row, np.zeros(1, np.int32), np.zeros(1, np.float32))
+    assert info.keys() == {key.name for key in INFO_KEYS}

@@ -55,6 +55,7 @@ class Connection:
         port: Port of the calls.
         deadlines: How long calls may take.
         step_s: The fixed step of the simulation, seconds.
+        is_ticked_beside: Code of others in this process ticks too, with our leave: frames may be left out.
 
     Attributes:
         carla: The client's module.
@@ -67,12 +68,15 @@ class Connection:
         SimulatorError: The server doesn't answer.
     """
 
-    def __init__(self, host: str, port: int, deadlines: Deadlines, step_s: float) -> None:
+    def __init__(
+        self, host: str, port: int, deadlines: Deadlines, step_s: float, *, is_ticked_beside: bool = False
+    ) -> None:
         self.carla = import_carla()
         self.address = f"{host}:{port}"
         self._host, self._port, self._deadlines, self._step_s = host, port, deadlines, step_s
         self.road: str | None = None
         self._frame: int | None = None
+        self._is_ticked_beside = is_ticked_beside
         try:
             with self.guard("connecting"):
                 self._connect()
@@ -149,7 +153,7 @@ class Connection:
         with self.guard("a tick"):
             frame = self.world.tick(self._deadlines.call_s)
             snapshot = self.world.get_snapshot()
-        due = frame if self._frame is None else self._frame + 1
+        due = frame if self._frame is None or self._is_ticked_beside else self._frame + 1
         self._frame = frame
         if not due == frame == snapshot.frame:
             raise SimulatorError(

@@ -26,7 +26,11 @@ from carla_online.envs.seeding import Split, episode_seed
 from carla_online.errors import ConfigError, EpisodeEnded, SimulatorError
 
 _LIMIT: Final = np.float32(10.0)
-_NOT_COLUMNS: Final = ("infractions", "reward_terms", "draws", "slice_index", "safety_intervened", "episode_seed")
+_NOT_COLUMNS: Final = (
+    "infractions", "reward_terms", "draws", "slice_index", "stage", "curriculum_level", "safety_intervened",
+    "episode_seed",
+)  # fmt: skip
+"""Keys that this class fills in; the observing world's row has the others."""
 
 Observation = Any
 """float32 [D], or a dictionary of `vector` and `birdseye`."""
@@ -159,6 +163,8 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
             "reward_terms": terms,
             "draws": self._session.draws.copy(),
             "slice_index": np.int64(self.config.scenarios.index(self._session.scenario)),
+            "stage": np.int64(0),
+            "curriculum_level": np.int64(-1),
             "safety_intervened": np.bool_(False),
             "episode_seed": np.uint64(self._seed),
             **dict.fromkeys(TEXT_KEYS, ""),

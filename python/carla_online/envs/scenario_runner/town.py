@@ -60,7 +60,8 @@ class Town:
                 load_s=self._config.load_timeout_s,
                 call_s=self._config.call_timeout_s,
             )
-            self._connection = Connection(host, port, deadlines, self._step_s)
+            # ScenarioRunner ticks by itself while it builds a scenario.
+            self._connection = Connection(host, port, deadlines, self._step_s, is_ticked_beside=True)
         return self._connection
 
     @property
