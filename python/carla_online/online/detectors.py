@@ -42,6 +42,10 @@ class Detector:
     least_median: float = 0.0
     """With `of_median`: a smaller median measures noise; where trouble lies above, this takes its place, where it lies
     below, the detector sleeps"""
+    of_largest: float = 0.0
+    """With `of_median`, where trouble lies above: the limits are at least this many times the largest healthy value.
+    What rare large events make up comes in lumps, of which a median knows nothing; but a signal that grows step by step
+    is never found this way"""
     settle_looks: int = 0
     """Healthy values needed before the detector wakes"""
     healthy: float | None = None
@@ -62,7 +66,12 @@ class Detector:
             return warn, stop
         if self.side == "above":
             median = max(median, self.least_median)
-        return None if median < self.least_median or median <= 0.0 else (warn * median, stop * median)
+        if median < self.least_median or median <= 0.0:
+            return None
+        if self.side == "below":
+            return warn * median, stop * median
+        least = self.of_largest * max(seen, default=0.0)
+        return max(warn * median, least), max(stop * median, least)
 
     def is_beyond(self, value: float, level: float) -> bool:
         """Returns whether a value is on the bad side of a level."""

@@ -24,6 +24,8 @@ from carla_online.learners.grpo_config import GRPOConfig
 from carla_online.online.rollouts import Rollouts
 
 FloatArray = NDArray[np.float32]
+_FEWEST_COMPARED = 500
+"""Fewer rewards than this aren't compared with what was expected: one rare event among them would be a fault's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ def _part(rollouts: Rollouts, block: Block, credit: Credit, *, gamma: float) -> 
         value_inputs=inputs[filled],
         value_targets=returns,
         metrics={"explained_variance": explained_variance(block.value[filled], returns)}
-        | reward_agreement(block.reward[filled], expected[filled]),
+        | (reward_agreement(block.reward[filled], expected[filled]) if len(returns) >= _FEWEST_COMPARED else {}),
     )
 
 

@@ -20,6 +20,8 @@ _LEAST_KL: Final = 3e-3
 
 _EXPECTED_RATIO: Final = 4.0
 """Critics whose expectation is usually smaller than the rewards by more than this know nothing to compare with."""
+_LUMPS: Final = 2.0
+"""Rare severe events come in lumps: what they make of a signal seldom exceeds the largest one seen by this factor."""
 
 
 class GuardConfig(Config):
@@ -46,14 +48,15 @@ class GuardConfig(Config):
     """The same for GRPO, whose value network believes in a flipped sign after one window. Windows in which hardly
     anything happens come near 0 in good health."""
     reward_ratio: LimitConfig = LimitConfig(stop=6.0, looks=2)
-    """Size of the rewards that came over that of the expected ones, in multiples of its median."""
+    """Size of the rewards that came over that of the expected ones, in multiples of its median; and twice the largest
+    healthy one, because rare severe events come in lumps."""
     loss: LimitConfig = LimitConfig(stop=100.0, looks=3)
     """Loss of the critics or of the value network, in multiples of its median."""
     gradient: LimitConfig = LimitConfig(stop=100.0, looks=3)
     """Norm of that loss's gradient, in multiples of its median."""
     step: LimitConfig = LimitConfig(stop=10.0)
-    """How far the weights moved in one update (with GRPO: in one window), in multiples of its median; looked at each
-    time."""
+    """How far the weights moved in one update (with GRPO: in one window), in multiples of its median, and twice the
+    largest healthy one; looked at each time."""
     kl_step: LimitConfig = LimitConfig(stop=100.0)
     """KL divergence of the policy from what it was a look before, in multiples of its median."""
     kl_to_initial: LimitConfig = LimitConfig()
@@ -89,11 +92,9 @@ class GuardConfig(Config):
         """
         settle = self.settle_looks
 
-        def times_median(signal: str, limit: LimitConfig, *, least: float = 0.0) -> Detector:
-            looks = 1 if by_window else limit.looks
-            limit = limit.model_copy(update={"looks": looks})
-            healthy = _EXPECTED_RATIO if signal == "reward_ratio" else None
-            return Detector(signal, limit, of_median=True, least_median=least, settle_looks=settle, healthy=healthy)
+        def times_median(signal: str, limit: LimitConfig, **more: float) -> Detector:
+            limit = limit.model_copy(update={"looks": 1 if by_window else limit.looks})
+            return Detector(signal, limit, of_median=True, settle_looks=settle, **more)
 
         agreement = self.window_agreement if by_window else self.reward_agreement
         return [
@@ -101,15 +102,15 @@ class GuardConfig(Config):
             Detector(
                 "reward_agreement", agreement, side="below", of_median=True, least_median=0.2, settle_looks=settle
             ),
-            times_median("reward_ratio", self.reward_ratio),
+            times_median("reward_ratio", self.reward_ratio, healthy=_EXPECTED_RATIO, of_largest=_LUMPS),
             times_median("q_loss", self.loss),
             times_median("value_loss", self.loss),
             times_median("q_grad_norm", self.gradient),
             times_median("value_grad_norm", self.gradient),
-            times_median("critic_step", self.step, least=_LEAST_STEP),
-            times_median("actor_step", self.step, least=_LEAST_STEP),
-            times_median("value_step", self.step, least=_LEAST_STEP),
-            times_median("kl_to_previous", self.kl_step, least=_LEAST_KL),
+            times_median("critic_step", self.step, least_median=_LEAST_STEP, of_largest=_LUMPS),
+            times_median("actor_step", self.step, least_median=_LEAST_STEP, of_largest=_LUMPS),
+            times_median("value_step", self.step, least_median=_LEAST_STEP, of_largest=_LUMPS),
+            times_median("kl_to_previous", self.kl_step, least_median=_LEAST_KL),
             Detector("kl_to_initial", self.kl_to_initial),
             Detector("action_std", self.action_std, side="below"),
             Detector("saturation", self.saturation),

@@ -13,6 +13,8 @@ _SETTLE: Final = 20
 """Episodes before the sum begins."""
 _FORGIVEN: Final = 1.0
 """Standard deviations by which an episode may be worse without adding to the sum."""
+_COUNTED: Final = 6.0
+"""Standard deviations that one episode adds, at most: a collision is an episode, a collapse is many."""
 _LARGEST: Final = 3.0
 """An episode moves the mean by no more standard deviations than this: a collapse must not become the custom."""
 
@@ -34,7 +36,7 @@ class _Custom:
         deviation = episode_return - self.mean
         spread = math.sqrt(self.variance)
         if self.episodes > _SETTLE and spread > 0.0:
-            self.shortfall = max(0.0, self.shortfall - deviation / spread - _FORGIVEN)
+            self.shortfall = max(0.0, self.shortfall + min(-deviation / spread, _COUNTED) - _FORGIVEN)
             deviation = min(max(deviation, -_LARGEST * spread), _LARGEST * spread)
         self.mean += rate * deviation
         # From one episode to the next: a policy that gets better all the time isn't a policy that varies.
@@ -47,9 +49,9 @@ class _Custom:
 class ReturnWatch:
     """A one-sided cumulative sum over the returns of episodes, by kind of episode.
 
-    The sum of an episode's shortfall against the running mean, in standard deviations and less one of them, never
-    below zero. Noise keeps it near zero; a policy that has become worse lets it grow with every episode. Kinds are
-    apart: a curriculum's next stage returns less, and nothing is wrong.
+    The sum of episodes' shortfalls against the running mean, each in standard deviations, six at most, and less one of
+    them; never below zero. Noise keeps it near zero; a policy that has become worse lets it grow with every episode.
+    Kinds are apart: a curriculum's next stage returns less, and nothing is wrong.
 
     Source: Page 1954, Biometrika 41, Continuous Inspection Schemes.
     """
