@@ -88,10 +88,11 @@ impl TrafficManagers {
         if self.by_port.is_empty() {
             return None;
         }
-        let until = match self.settled {
-            Some(settled) => settled.max(arrived) + FALL_ASLEEP,
-            None => arrived + PATIENCE,
-        };
+        // One that runs free asks for the settings all the time: however often it asks, patience ends.
+        let patience = arrived + PATIENCE;
+        let until = self.settled.map_or(patience, |settled| {
+            (settled.max(arrived) + FALL_ASLEEP).min(patience)
+        });
         (now < until).then_some(until)
     }
 
@@ -169,4 +170,36 @@ pub(super) fn remove(host: &mut Host, call: &mut Call<'_>) -> Answer {
     call.out
         .boolean(host.traffic_managers.by_port.remove(&port).is_some());
     Ok(Done::Now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traffic_manager_that_never_stops_asking_holds_no_tick_for_longer_than_patience() {
+        let (client, arrived) = (7, Instant::now());
+        let mut managers = TrafficManagers::default();
+        managers.by_port.insert(8000, (String::new(), client));
+        managers.has_ticked();
+        assert_eq!(managers.hold(arrived, arrived), Some(arrived + PATIENCE));
+        for asked_us in (0..20_000).step_by(100) {
+            let now = arrived + Duration::from_micros(asked_us);
+            managers.has_asked(client, now);
+            assert_eq!(
+                managers.hold(arrived, now).is_some(),
+                now < arrived + PATIENCE
+            );
+        }
+    }
+
+    #[test]
+    fn a_traffic_manager_that_has_asked_is_given_time_to_fall_asleep() {
+        let (client, asked) = (7, Instant::now());
+        let mut managers = TrafficManagers::default();
+        managers.by_port.insert(8000, (String::new(), client));
+        managers.has_asked(client, asked);
+        assert_eq!(managers.hold(asked, asked), Some(asked + FALL_ASLEEP));
+        assert_eq!(managers.hold(asked, asked + FALL_ASLEEP), None);
+    }
 }
