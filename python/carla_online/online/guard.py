@@ -92,9 +92,19 @@ class GuardConfig(Config):
         """
         settle = self.settle_looks
 
-        def times_median(signal: str, limit: LimitConfig, **more: float) -> Detector:
+        def times_median(
+            signal: str, limit: LimitConfig, *, least: float = 0.0, lumps: float = 0.0, healthy: float | None = None
+        ) -> Detector:
             limit = limit.model_copy(update={"looks": 1 if by_window else limit.looks})
-            return Detector(signal, limit, of_median=True, settle_looks=settle, **more)
+            return Detector(
+                signal,
+                limit,
+                of_median=True,
+                least_median=least,
+                of_largest=lumps,
+                settle_looks=settle,
+                healthy=healthy,
+            )
 
         agreement = self.window_agreement if by_window else self.reward_agreement
         return [
@@ -102,15 +112,15 @@ class GuardConfig(Config):
             Detector(
                 "reward_agreement", agreement, side="below", of_median=True, least_median=0.2, settle_looks=settle
             ),
-            times_median("reward_ratio", self.reward_ratio, healthy=_EXPECTED_RATIO, of_largest=_LUMPS),
+            times_median("reward_ratio", self.reward_ratio, healthy=_EXPECTED_RATIO, lumps=_LUMPS),
             times_median("q_loss", self.loss),
             times_median("value_loss", self.loss),
             times_median("q_grad_norm", self.gradient),
             times_median("value_grad_norm", self.gradient),
-            times_median("critic_step", self.step, least_median=_LEAST_STEP, of_largest=_LUMPS),
-            times_median("actor_step", self.step, least_median=_LEAST_STEP, of_largest=_LUMPS),
-            times_median("value_step", self.step, least_median=_LEAST_STEP, of_largest=_LUMPS),
-            times_median("kl_to_previous", self.kl_step, least_median=_LEAST_KL),
+            times_median("critic_step", self.step, least=_LEAST_STEP, lumps=_LUMPS),
+            times_median("actor_step", self.step, least=_LEAST_STEP, lumps=_LUMPS),
+            times_median("value_step", self.step, least=_LEAST_STEP, lumps=_LUMPS),
+            times_median("kl_to_previous", self.kl_step, least=_LEAST_KL),
             Detector("kl_to_initial", self.kl_to_initial),
             Detector("action_std", self.action_std, side="below"),
             Detector("saturation", self.saturation),
