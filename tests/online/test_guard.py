@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from safety_toy import trained
 
 from carla_online.online.detectors import Detector, LimitConfig, Watch
 from carla_online.online.guard import GuardConfig, StabilityGuard
@@ -251,3 +252,7 @@ def test_a_new_stage_of_a_curriculum_is_no_drop():
     for episode in returns([1.0, 1.1, 0.9] * 40, level=0) + returns([-5.0, -4.0, -6.0] * 40, level=1):
         watch.add(episode)
     assert watch.shortfall < 15.0
+
+
+def test_healthy_learning_of_rare_severe_events_is_left_alone():
+    assert trained(seed=0, windows=100).guard.rollbacks == 0

@@ -72,8 +72,14 @@ class SafetyToy(VectorEnv[Any, Any, Any]):
         return np.ones((self.num_envs, 1), np.float32)
 
 
-def learned_action(*, seed: int, windows: int = 3_000, **learner: Any) -> float:
-    """Trains on the toy in groups of 8 by branching, and returns the action found; everything else is the default."""
+def learned_action(*, seed: int, **learner: Any) -> float:
+    """Trains on the toy and returns the action found."""
+    action, _, _ = trained(seed=seed, **learner).policy.act(np.ones((1, 1), np.float32), deterministic=True)
+    return 2.0 * float(action[0, 0])
+
+
+def trained(*, seed: int, windows: int = 3_000, **learner: Any) -> OnlineGRPOTrainer:
+    """Trains on the toy in groups of 8 by branching; everything else is the default."""
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(seed)
         policy = FullPolicy(obs_dim=1, action_dim=1, hidden_sizes=(8,), log_std_bias=-1.0)
@@ -87,5 +93,4 @@ def learned_action(*, seed: int, windows: int = 3_000, **learner: Any) -> float:
             env, trainer, run_dir=folder, settings=settings, seed=seed, show_progress=False
         ) as runner:
             runner.run(windows * 32 * (1 + 8))
-        action, _, _ = policy.act(np.ones((1, 1), np.float32), deterministic=True)
-        return 2.0 * float(action[0, 0])
+        return trainer

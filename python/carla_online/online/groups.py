@@ -193,6 +193,9 @@ def _part(rollouts: Rollouts, block: Block, credit: Credit, *, gamma: float) -> 
     returns = credit.returns[filled]
     following = np.where(block.terminated, np.float32(0.0), block.next_value)
     expected = (block.value - np.float32(gamma) * following).astype(np.float32)
+    metrics = {"explained_variance": explained_variance(block.value[filled], returns)}
+    if len(returns) >= _FEWEST_COMPARED:
+        metrics |= reward_agreement(block.reward[filled], expected[filled])
     return Part(
         inputs[credit.counted],
         _floats(rollouts["pre_squash"])[credit.counted],
@@ -203,8 +206,7 @@ def _part(rollouts: Rollouts, block: Block, credit: Credit, *, gamma: float) -> 
         degenerate=credit.degenerate,
         value_inputs=inputs[filled],
         value_targets=returns,
-        metrics={"explained_variance": explained_variance(block.value[filled], returns)}
-        | (reward_agreement(block.reward[filled], expected[filled]) if len(returns) >= _FEWEST_COMPARED else {}),
+        metrics=metrics,
     )
 
 

@@ -168,6 +168,7 @@ class StabilityGuard:
 
     Attributes:
         num_envs: Environments that drive, each in the middle of an episode when a rollback comes.
+        step_share: Step sizes now, as a share of the configured ones.
     """
 
     def __init__(self, config: GuardConfig, *, q_limit: float | None, by_window: bool = False) -> None:
@@ -177,7 +178,7 @@ class StabilityGuard:
         self.in_a_row = 0
         self.is_frozen = False
         self.step_share = 1.0
-        self.kept_since_rollback = 0
+        self._kept_since_rollback = 0
         self.watch = Watch(config.detectors(q_limit=q_limit, by_window=by_window))
         self.returns = ReturnWatch()
         self.num_envs = 1
@@ -207,7 +208,7 @@ class StabilityGuard:
             step_id: Number of the next transition.
             save: Returns the learner's state.
             restore: Puts a state back.
-            rescale: Multiplies the step sizes.
+            rescale: Multiplies the step sizes by a factor.
 
         Returns:
             The rollback that was done, or None.
@@ -222,7 +223,7 @@ class StabilityGuard:
             return None
         self.rollbacks += 1
         self.in_a_row += 1
-        self.kept_since_rollback = 0
+        self._kept_since_rollback = 0
         self.is_frozen = self.is_frozen or self.in_a_row >= self.config.rollbacks_before_freeze
         restore(self._good.state)
         factor = self.config.lr_factor**self.in_a_row
@@ -235,8 +236,8 @@ class StabilityGuard:
 
     def _recover(self, rescale: Callable[[float], None]) -> None:
         """Counts another good state, and ends a rollback's small steps after enough of them."""
-        self.kept_since_rollback += 1
-        if self.step_share < 1.0 and self.kept_since_rollback >= self.config.recover_after_good:
+        self._kept_since_rollback += 1
+        if self.step_share < 1.0 and self._kept_since_rollback >= self.config.recover_after_good:
             rescale(1.0 / self.step_share)
             self.step_share = 1.0
             self._warnings.append("healthy since the rollback; the step sizes are the configured ones again")
@@ -253,7 +254,7 @@ class StabilityGuard:
             "in_a_row": self.in_a_row,
             "is_frozen": self.is_frozen,
             "step_share": self.step_share,
-            "kept_since_rollback": self.kept_since_rollback,
+            "kept_since_rollback": self._kept_since_rollback,
             "watch": self.watch.state_dict(),
             "returns": self.returns.state_dict(),
             "good": [self._good.step_id, self._good.updates, self._good.step_share],
@@ -271,10 +272,12 @@ class StabilityGuard:
         self.in_a_row = int(state["in_a_row"])
         self.is_frozen = bool(state["is_frozen"])
         self.step_share = float(state["step_share"])
-        self.kept_since_rollback = int(state["kept_since_rollback"])
+        self._kept_since_rollback = int(state["kept_since_rollback"])
         self.watch.load_state_dict(state["watch"])
         self.returns.load_state_dict(state["returns"])
-        self._good, self._newest = (
-            _Kept(tensors_below(tensors, f"{name}."), int(step_id), int(updates), float(step_share))
-            for name, (step_id, updates, step_share) in ((name, state[name]) for name in ("good", "newest"))
-        )
+        self._good, self._newest = (self._read(name, state, tensors) for name in ("good", "newest"))
+
+    @staticmethod
+    def _read(name: str, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> _Kept:
+        step_id, updates, step_share = state[name]
+        return _Kept(tensors_below(tensors, f"{name}."), int(step_id), int(updates), float(step_share))

@@ -110,7 +110,8 @@ impl Mirror {
 
     /// The velocity to give the ego at its start, m/s: one that projected onto its heading is its speed to the bit.
     ///
-    /// The product of speed and heading is so only up to a rounding, which a drive makes into millimetres.
+    /// The product of speed and heading is so only up to a rounding, which a drive makes into tenths of a
+    /// millimetre.
     pub fn start_velocity_mps(&self) -> (f32, f32) {
         let car = &self.ego().car;
         let (sin, cos) = (libm::sinf(car.yaw_rad), libm::cosf(car.yaw_rad));

@@ -1,7 +1,7 @@
 //! Eight groups of f32 at a time in AVX2's registers: `tile.rs` written out, for sizes of whole registers.
 //!
 //! Compilers turn rows into columns element by element, and take the roots and quotients of a tile one by one; together
-//! that is two thirds of the time. The operations, their order and so their results are those of `tile.rs`.
+//! that is half of the time. The operations, their order and so their results are those of `tile.rs`.
 
 use std::arch::x86_64::{_mm256_max_ps, _mm256_min_ps, _mm256_set1_ps, _mm256_setzero_ps};
 
