@@ -1019,6 +1019,28 @@ class SafetyFilter:
             TypeError, ValueError: An array is wrong, or a value isn't finite.
         """
 
+def score_route(
+    infractions: Sequence[int],
+    min_speed_share: float,
+    outside_lanes_share: float,
+    route_completion: float,
+    reference_time_s: float,
+    time_s: float,
+) -> tuple[float, float, float]:
+    """Return the factor of the infractions, Leaderboard 2.1's driving score and the timed one of a route.
+
+    Args:
+        infractions: Counts in the order of `WorldBatch.infraction_names()`.
+        min_speed_share: Own mean speed over that of the traffic near; 1 where there was none.
+        outside_lanes_share: Share of the distance outside of the route's lanes, [0, 1].
+        route_completion: Share of the route driven, [0, 1].
+        reference_time_s: The time that is fast enough for the full score.
+        time_s: The time taken; before any, the timed score is the plain one.
+
+    Raises:
+        ValueError: Another number of counts.
+    """
+
 def project_actions(
     actions: NDArray[np.float64], gradients: NDArray[np.float64], bounds: NDArray[np.float64], out: NDArray[np.float64]
 ) -> None:

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from carla_online._native import score_route
 from carla_online.envs.contract import INFRACTION_NAMES
-from carla_online.envs.scores import penalties, timed_driving_scores
+from carla_online.envs.scores import penalties
 from carla_online.errors import ConfigError
 
 
@@ -50,9 +53,26 @@ def test_an_unknown_leaderboard_is_refused():
         _penalty("3.0")
 
 
-def test_the_time_factor_never_raises_a_score():
-    half = np.array([0.5, 1.0, 1.0])
-    timed = timed_driving_scores(
-        np.array([50.0, 100.0, 100.0]), half, np.array([40.0, 40.0, 40.0]), np.array([40.0, 80.0, 0.0])
-    )
-    np.testing.assert_allclose(timed, [25.0, 50.0, 100.0])
+_SHARES = st.floats(0.0, 1.0)
+
+
+@given(
+    counts=st.lists(st.integers(0, 20), min_size=len(INFRACTION_NAMES), max_size=len(INFRACTION_NAMES)),
+    slow=_SHARES,
+    outside=_SHARES,
+    completion=_SHARES,
+    reference_s=st.floats(0.1, 1e4),
+    time_s=st.floats(0.0, 1e4),
+)
+def test_one_route_is_scored_as_a_table_of_them_is(counts, slow, outside, completion, reference_s, time_s):
+    penalty, score, timed = score_route(counts, slow, outside, completion, reference_s, time_s)
+    expected = penalties("2.1", np.array([counts]), np.array([slow]), np.array([outside]))[0]
+    assert penalty == pytest.approx(expected, rel=1e-12)
+    assert score == pytest.approx(100.0 * completion * expected, rel=1e-12)
+    # The time factor never raises a score.
+    assert timed == pytest.approx(score * min(1.0, reference_s * completion / time_s) if time_s else score, rel=1e-12)
+
+
+def test_a_route_with_other_than_all_counts_is_refused():
+    with pytest.raises(ValueError, match="13"):
+        score_route([0, 1], 1.0, 0.0, 1.0, 10.0, 10.0)

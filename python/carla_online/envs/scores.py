@@ -86,17 +86,5 @@ def penalties(
     return np.asarray(inside * (_row(table, 1.0) ** counts).prod(axis=1))
 
 
-def timed_driving_scores(
-    driving_score: NDArray[np.float64],
-    route_completion: NDArray[np.float64],
-    reference_time_s: NDArray[np.float64],
-    time_s: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Returns score x min(1, reference time x completion / time), float64 [R]; the plain score before any time."""
-    time = np.asarray(time_s, np.float64)
-    ratio = np.divide(np.asarray(reference_time_s) * route_completion, time, out=np.ones_like(time), where=time > 0.0)
-    return np.asarray(driving_score * np.minimum(1.0, ratio))
-
-
 def _row(table: Mapping[str, float], other: float) -> NDArray[np.float64]:
     return np.array([table.get(name, other) for name in INFRACTION_NAMES])

@@ -13,6 +13,7 @@ mod replay_sampler;
 mod replay_writer;
 mod roads;
 mod safety;
+mod scores;
 mod server;
 mod world;
 
@@ -27,5 +28,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     dynamics::register(module)?;
     mirror::register(module)?;
     safety::register(module)?;
+    scores::register(module)?;
     Ok(())
 }

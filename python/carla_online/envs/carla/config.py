@@ -46,6 +46,26 @@ def split_address(address: str) -> tuple[str, int]:
     return match["host"], port
 
 
+def servers_for(num_envs: int, servers: tuple[str, ...], *, started: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the servers of `num_envs` environments: the first ones, or as many of a single one that is started.
+
+    Args:
+        num_envs: How many.
+        servers: Those of a configuration.
+        started: Words that stand for a server that is started here, not for a running one.
+
+    Raises:
+        ConfigError: There are fewer.
+    """
+    if num_envs <= len(servers):
+        return servers[:num_envs]
+    if len(servers) != 1 or servers[0] not in started:
+        raise ConfigError(
+            f"num_envs is {num_envs}, but the servers are {list(servers)}; name one for each environment."
+        )
+    return servers * num_envs
+
+
 class CarlaEnvConfig(Config):
     """An environment that drives on CARLA 0.9.16 servers through the official client."""
 
@@ -169,15 +189,9 @@ class CarlaEnvConfig(Config):
         """Returns this configuration for `num_envs` environments.
 
         Raises:
-            ConfigError: There are other than `num_envs` servers; only a single `serve` can be multiplied.
+            ConfigError: There are fewer than `num_envs` servers; only a single one that is started can be multiplied.
         """
-        if num_envs == self.num_envs:
-            return self
-        if len(self.servers) != 1 or self.servers[0] not in _STARTED:
-            raise ConfigError(
-                f"num_envs is {num_envs}, but the servers are {list(self.servers)}; name one for each environment."
-            )
-        return self.model_copy(update={"servers": self.servers * num_envs})
+        return self.model_copy(update={"servers": servers_for(num_envs, self.servers, started=_STARTED)})
 
     def for_worker(self, index: int, workers: int, *, port_base: int | None, log_dir: Path) -> CarlaEnvConfig:
         """Returns the configuration of one of several workers that share the servers evenly.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from carla_online.envs.carla.client import Connection
 
@@ -22,6 +22,10 @@ class _Form(NamedTuple):
     half_width: float
 
 
+_LOOKS: Final = 20
+"""All actors are looked through again after so many steps, whether or not their number has changed."""
+
+
 class Watcher:
     """Finds the road users in snapshots; what each of them is, is asked once.
 
@@ -32,6 +36,8 @@ class Watcher:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._forms: dict[int, _Form | None] = {}
+        self._road_users: list[tuple[int, _Form]] = []
+        self._count, self._looks = -1, 0
 
     def ego(self, snapshot: Any, actor: Any) -> EgoSighting:
         """Returns the ego as `snapshot` shows it."""
@@ -44,11 +50,32 @@ class Watcher:
 
     def others(self, snapshot: Any, excluded: Collection[int]) -> list[Sighting]:
         """Returns every vehicle and walker of `snapshot` but the `excluded`, whoever spawned it."""
-        seen = [actor for actor in snapshot if actor.id not in excluded]
-        unknown = [actor.id for actor in seen if actor.id not in self._forms]
+        seen = self._again(snapshot)
+        if seen is None:
+            seen = self._all(snapshot)
+        return [_sighting(actor, form) for actor, form in seen if actor.id not in excluded]
+
+    def _again(self, snapshot: Any) -> list[tuple[Any, _Form]] | None:
+        """Finds those who were there when all were looked through; None if anybody may have come or gone.
+
+        A town's lights and signs are actors too, so looking through all takes most of the time of a step's judgement.
+        Somebody who comes in the very step in which a sensor, say, goes is seen when all are looked through next.
+        """
+        self._looks += 1
+        if len(snapshot) != self._count or self._looks >= _LOOKS:
+            return None
+        found = [(snapshot.find(number), form) for number, form in self._road_users]
+        return None if any(actor is None for actor, _ in found) else found
+
+    def _all(self, snapshot: Any) -> list[tuple[Any, _Form]]:
+        forms, actors = self._forms, list(snapshot)
+        unknown = [actor.id for actor in actors if actor.id not in forms]
         if unknown:
             self._learn(unknown)
-        return [_sighting(actor, form) for actor in seen if (form := self._forms[actor.id]) is not None]
+        found = [(actor, form) for actor in actors if (form := forms[actor.id]) is not None]
+        self._count, self._looks = len(actors), 0
+        self._road_users = [(actor.id, form) for actor, form in found]
+        return found
 
     def _learn(self, ids: list[int]) -> None:
         self._forms.update(dict.fromkeys(ids))
@@ -66,6 +93,6 @@ def _sighting(actor: Any, form: _Form) -> Sighting:
     x = pose.location.x + form.offset_x * cos - form.offset_y * sin
     y = pose.location.y + form.offset_x * sin + form.offset_y * cos
     return (
-        int(actor.id), form.kind, x, y, pose.location.z, pose.rotation.yaw,
+        actor.id, form.kind, x, y, pose.location.z, pose.rotation.yaw,
         velocity.x, velocity.y, form.half_length, form.half_width,
     )  # fmt: skip

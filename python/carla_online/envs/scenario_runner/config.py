@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from carla_online.config import Config, NameOrParts
-from carla_online.envs.carla.config import SERVE, split_address
+from carla_online.envs.carla.config import SERVE, servers_for, split_address
 from carla_online.envs.reward import RewardConfig
 from carla_online.envs.safety import SafetyConfig
 from carla_online.envs.workers.config import SupervisionConfig
@@ -180,15 +180,9 @@ class ScenarioRunnerEnvConfig(Config):
         """Returns this configuration for `num_envs` environments.
 
         Raises:
-            ConfigError: There are other than `num_envs` servers; only a single `serve` can be multiplied.
+            ConfigError: There are fewer than `num_envs` servers; only a single `serve` can be multiplied.
         """
-        if num_envs == self.num_envs:
-            return self
-        if self.servers != (SERVE,):
-            raise ConfigError(
-                f"num_envs is {num_envs}, but the servers are {list(self.servers)}; name one for each environment."
-            )
-        return self.model_copy(update={"servers": (SERVE,) * num_envs})
+        return self.model_copy(update={"servers": servers_for(num_envs, self.servers, started=(SERVE,))})
 
     def for_worker(
         self, index: int, workers: int, *, port_base: int | None = None, log_dir: Path | None = None

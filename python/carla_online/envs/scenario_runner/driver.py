@@ -31,6 +31,9 @@ _NOT_COLUMNS: Final = (
     "episode_seed",
 )  # fmt: skip
 """Keys that this class fills in; the observing world's row has the others."""
+_COLUMNS: Final = [
+    (key.name, key.dtype.type) for key in INFO_KEYS if key.name not in _NOT_COLUMNS and key.dtype != object
+]
 
 Observation = Any
 """float32 [D], or a dictionary of `vector` and `birdseye`."""
@@ -153,11 +156,7 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
     def _info(
         self, row: dict[str, float], infractions: NDArray[np.int32], terms: NDArray[np.float32]
     ) -> dict[str, Any]:
-        info: dict[str, Any] = {
-            key.name: key.dtype.type(row[key.name])
-            for key in INFO_KEYS
-            if key.name not in _NOT_COLUMNS and key.dtype != object
-        }
+        info: dict[str, Any] = {name: kind(row[name]) for name, kind in _COLUMNS}
         return info | {
             "infractions": infractions,
             "reward_terms": terms,

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from carla_online._native import score_route
 from carla_online.envs.contract import INFRACTION_NAMES, REWARD_TERM_NAMES
 from carla_online.envs.scenario_runner.criteria import Findings
-from carla_online.envs.scores import penalties, timed_driving_scores
 
 _COLLISIONS: Final = ("collision_vehicle", "collision_static", "collision_walker")
 _COUNTED_TERMS: Final = {"red_light": ("red_light",), "stop_sign": ("stop_sign",), "collision": _COLLISIONS}
@@ -107,7 +107,7 @@ class Ledger:
         info |= {
             "finished": float(is_finished),
             "timed_out": float(timed_out and not is_finished),
-            "collision": float(counts[[_PLACE[name] for name in _COLLISIONS]].sum() > 0),
+            "collision": float(any(counts[_PLACE[name]] > 0 for name in _COLLISIONS)),
             "blocked": float(counts[_PLACE["blocked"]] > 0),
             "deviated": float(counts[_PLACE["route_deviation"]] > 0),
             "infraction": float(bool(judged.info["infraction"]) or state is TreeState.FAILED),
@@ -115,11 +115,12 @@ class Ledger:
         return Entry(counts, terms, terminated, truncated, info)
 
     def _merge(self, world: NDArray[np.int32], findings: Findings) -> NDArray[np.int32]:
-        counts = world.astype(np.int32).copy()
-        for name, place in _PLACE.items():
-            found = findings.counts.get(name, 0)
-            is_replaced = name in findings.judged and name not in _COLLISIONS
-            counts[place] = found if is_replaced else max(int(counts[place]), found)
+        counts = world.astype(np.int32)
+        for name in findings.judged:
+            if name not in _COLLISIONS:
+                counts[_PLACE[name]] = findings.counts.get(name, 0)
+        for name, found in findings.counts.items():
+            counts[_PLACE[name]] = max(int(counts[_PLACE[name]]), found)
         # A criterion's event may come a tick after the world's: what was once counted stays.
         return np.maximum(counts, self._counts)
 
@@ -132,20 +133,16 @@ class Ledger:
         self, info: dict[str, float], findings: Findings, counts: NDArray[np.int32], completion: float
     ) -> dict[str, float]:
         outside = findings.outside_lanes_share
-        outside_share = float(info["outside_lanes_share"]) if outside is None else outside
-        reference_s = self._reference_time_s or float(info["reference_time_s"])
-        slow = np.array([float(info["min_speed_share"])])
-        penalty = penalties("2.1", counts[None, :], slow, np.array([outside_share]))
-        score = 100.0 * completion * penalty
-        timed = timed_driving_scores(
-            score, np.array([completion]), np.array([reference_s]), np.array([float(info["sim_time_s"])])
+        outside_share = info["outside_lanes_share"] if outside is None else outside
+        reference_s = self._reference_time_s or info["reference_time_s"]
+        penalty, score, timed = score_route(
+            counts.tolist(), info["min_speed_share"], outside_share, completion, reference_s, info["sim_time_s"]
         )
-        told: dict[str, Any] = dict(info)
-        return told | {
+        return info | {
             "route_completion": completion,
-            "infraction_score": float(penalty[0]),
-            "driving_score": float(score[0]),
-            "timed_driving_score": float(timed[0]),
+            "infraction_score": penalty,
+            "driving_score": score,
+            "timed_driving_score": timed,
             "reference_time_s": reference_s,
             "outside_lanes_share": outside_share,
         }

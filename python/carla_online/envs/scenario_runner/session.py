@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from carla_online import _native
 from carla_online.envs.carla.contacts import CollisionListener, Contact
+from carla_online.envs.carla.sightings import EgoSighting, Sighting
 from carla_online.envs.contract import DRAW_NAMES, INFRACTION_NAMES, REWARD_TERM_NAMES
 from carla_online.envs.scenario_runner import building
 from carla_online.envs.scenario_runner.ambient import Ambient
@@ -110,9 +111,6 @@ class Session:
         return self._row()
 
     def _enter(self, ego: Any, vehicles: int, walkers: int, generator: np.random.Generator) -> None:
-        from srunner.scenariomanager.carla_data_provider import CarlaDataProvider
-        from srunner.scenariomanager.timer import GameTime
-
         connection, carla = self._town.connection, self._town.connection.carla
         self._ego = ego
         connection.world.set_weather(self._weather())
@@ -126,16 +124,14 @@ class Session:
         )
         self._listener = CollisionListener(sensor)
         snapshot = connection.tick()
-        GameTime.restart()
-        GameTime.on_carla_tick(snapshot.timestamp)
-        CarlaDataProvider.on_carla_tick()
         self._tree = ScenarioTree(self._built)
+        self._tree.see(snapshot)
         self.criteria = CriteriaReader(self._built.get_criteria())
         self._ledger = Ledger(self.scenario.reference_time_s)
         self._sights = Sights(connection, ego)
         seen = self._sights.ego(snapshot)
         self.mirror.place(seen)
-        self._show_lights()
+        self._show_lights(seen)
         self.mirror.meet(self._sights.others(snapshot, seen))
 
     def drive(self, steer: float, pedal: float) -> Entry:
@@ -146,10 +142,10 @@ class Session:
         """
         connection, carla = self._town.connection, self._town.connection.carla
         self.mirror.decide(steer, pedal)
-        for _ in range(self._decision_steps):
-            # A new one for every step: behaviours add their noise to the object itself.
-            control = carla.VehicleControl(throttle=max(pedal, 0.0), steer=steer, brake=max(-pedal, 0.0))
-            with connection.guard("a step of a scenario"):
+        with connection.guard("a step of a scenario"):
+            for _ in range(self._decision_steps):
+                # A new one for every step: behaviours add their noise to the object itself.
+                control = carla.VehicleControl(throttle=max(pedal, 0.0), steer=steer, brake=max(-pedal, 0.0))
                 if self._advance(control) or self._tree.state is not TreeState.RUNNING:
                     break
         has_ended = self._tree.state is not TreeState.RUNNING
@@ -207,33 +203,28 @@ class Session:
 
     def _advance(self, control: Any) -> bool:
         """Makes one step of the simulation; returns whether the world's judgement ends the episode."""
-        from srunner.scenariomanager.carla_data_provider import CarlaDataProvider
-        from srunner.scenariomanager.timer import GameTime
-
-        connection = self._town.connection
         self._ego.apply_control(control)
         self._tree.act(control)
         self.mirror.plan()
-        snapshot = connection.tick()
-        GameTime.on_carla_tick(snapshot.timestamp)
-        CarlaDataProvider.on_carla_tick()
+        snapshot = self._town.connection.tick()
+        self._tree.see(snapshot)
         if not self._sights.is_there(snapshot):
             self._tree.lose_ego()
             return True
         self._tree.judge()
         ego = self._sights.ego(snapshot)
         others = self._sights.others(snapshot, ego)
-        self._show_lights()
+        self._show_lights(ego)
         return bool(self.mirror.look(ego, others, self._felt(snapshot.frame, ego, others)))
 
-    def _felt(self, frame: int, ego: Any, others: Any) -> list[Contact]:
+    def _felt(self, frame: int, ego: EgoSighting, others: list[Sighting]) -> list[Contact]:
         if self._listener is None:
             return []
         is_close = self.mirror.is_close(ego, others, _CLOSE_M)
         return self._listener.take(frame, wait_s=_MESSAGE_WAIT_S if is_close else 0.0)
 
-    def _show_lights(self) -> None:
-        lights = self._sights.changed_lights()
+    def _show_lights(self, ego: EgoSighting) -> None:
+        lights = self._sights.changed_lights(ego)
         if lights is not None:
             self.mirror.show_lights(lights)
 

@@ -4,7 +4,7 @@ ScenarioRunner's own loop isn't used: it owns the time. Here each step of the si
 
 1. The ego's control is applied and put on the blackboard, and everything but the criteria is ticked: behaviours see the
    state that the policy saw, and those that disturb the ego's control (control loss) do it for the coming step.
-2. The simulation makes its step.
+2. The simulation makes its step, and ScenarioRunner is told what it has led to.
 3. The criteria are ticked, so they judge the newest state and a reward doesn't lag behind.
 
 The root is a parallel node that ends with its first child, or with the first failure; as its children are ticked apart,
@@ -24,7 +24,7 @@ AV_CONTROL: Final = "AV_control"
 
 
 class ScenarioTree:
-    """The tree of one scenario that was built.
+    """The tree of one scenario that was built; its time begins now.
 
     Args:
         scenario: ScenarioRunner's object.
@@ -36,7 +36,11 @@ class ScenarioTree:
 
     def __init__(self, scenario: Any) -> None:
         import py_trees
+        from srunner.scenariomanager.carla_data_provider import CarlaDataProvider
+        from srunner.scenariomanager.timer import GameTime
 
+        self._time, self._provider = GameTime, CarlaDataProvider
+        self._time.restart()
         upstream.prepare_tree(scenario)
         self._status = py_trees.common.Status
         self._blackboard = py_trees.blackboard.Blackboard()
@@ -53,6 +57,11 @@ class ScenarioTree:
         for child in self._others:
             self._tick(child)
         self.seconds += time.perf_counter() - begun_s
+
+    def see(self, snapshot: Any) -> None:
+        """Tells ScenarioRunner the time and the state that a step has led to."""
+        self._time.on_carla_tick(snapshot.timestamp)
+        self._provider.on_carla_tick()
 
     def judge(self) -> None:
         """Ticks the criteria, after a step."""
