@@ -19,6 +19,8 @@ const DEEPEST_M: f32 = -10_000.0;
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Footing {
     place: Option<LanePoint>,
+    /// Height on which it stood last, metres; none since it was put where it is.
+    level_m: Option<f32>,
     /// Whether it stands.
     pub is_grounded: bool,
 }
@@ -66,7 +68,21 @@ impl Footing {
     }
 
     /// Height and vertical speed after one step of `dt_s`.
+    ///
+    /// Beside the roads the nearest one may pass high above; who has come there on the ground goes on at its level.
     pub fn settle(&mut self, z: f32, rise_mps: f32, ground_z: f32, dt_s: f32) -> (f32, f32) {
+        let ground_z = match self.level_m {
+            Some(level_m) if z - ground_z < -BURIED_M => level_m.min(z),
+            _ => ground_z,
+        };
+        let settled = self.sink(z, rise_mps, ground_z, dt_s);
+        if self.is_grounded {
+            self.level_m = Some(ground_z);
+        }
+        settled
+    }
+
+    fn sink(&mut self, z: f32, rise_mps: f32, ground_z: f32, dt_s: f32) -> (f32, f32) {
         let gap = z - ground_z;
         if self.is_grounded && rise_mps <= 0.0 && gap.abs() < FOLLOW_M {
             return (ground_z, 0.0);
@@ -110,4 +126,46 @@ fn follow(map: &RoadMap, last: LanePoint, x: f32, y: f32) -> Option<LanePoint> {
     let is_inside = place.s_m > 0.0 && place.s_m < map.lanes()[last.lane as usize].length_m;
     let half_width = 0.5 * map.sample(last.lane, place.s_m).width_m;
     (is_inside && place.lateral_m.abs() <= half_width).then_some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP_S: f32 = 0.05;
+
+    fn standing_at(z: f32) -> Footing {
+        let mut footing = Footing::default();
+        assert_eq!(footing.settle(z, 0.0, z, STEP_S), (z, 0.0));
+        footing
+    }
+
+    #[test]
+    fn whoever_drives_off_the_road_under_another_stays_on_the_ground() {
+        let mut footing = standing_at(0.2);
+        for _ in 0..100 {
+            assert_eq!(footing.settle(0.2, 0.0, 9.0, STEP_S), (0.2, 0.0));
+        }
+        assert_eq!(footing.settle(0.2, 0.0, 0.1, STEP_S), (0.1, 0.0));
+    }
+
+    #[test]
+    fn a_jump_under_a_bridge_ends_where_it_began() {
+        let mut footing = standing_at(0.0);
+        let (mut z, mut rise) = (0.0, 4.0);
+        for _ in 0..40 {
+            (z, rise) = footing.settle(z, rise, 9.0, STEP_S);
+            assert!((0.0..1.0).contains(&z), "{z}");
+        }
+        assert_eq!((z, rise, footing.is_grounded), (0.0, 0.0, true));
+    }
+
+    #[test]
+    fn who_was_put_deep_below_falls_and_who_is_put_there_later_does_too() {
+        let mut footing = Footing::default();
+        assert!(footing.settle(-500.0, 0.0, 0.0, STEP_S).0 < -500.0);
+        let mut footing = standing_at(0.0);
+        footing.lift();
+        assert!(footing.settle(-500.0, 0.0, 0.0, STEP_S).0 < -500.0);
+    }
 }
