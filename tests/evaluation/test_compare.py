@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carla_online.errors import EvaluationError
-from carla_online.evaluation.compare import better, paired_interval
+from carla_online.evaluation.compare import better, better_where_driven, paired_interval
 from carla_online.evaluation.suite import SuiteConfig
 
 SUITE = SuiteConfig(name="test", routes=50)
@@ -73,6 +73,18 @@ def test_other_routes_are_refused_and_the_first_one_named(make_table):
     candidate = make_table(scores=np.full(3, 1.0), seeds=np.array([5, 2**63, 7], np.uint64))
     with pytest.raises(EvaluationError, match="seed 6 was driven by the other policy only"):
         better(candidate, other, SUITE)
+
+
+@pytest.mark.parametrize(("lost", "is_better"), [(1, True), (2, True), (3, False)])
+def test_routes_that_could_not_be_driven_are_left_out_and_too_many_forbid_a_verdict(make_table, lost, is_better):
+    seeds = SUITE.seeds()
+    ours = make_table(scores=np.full(50, 76.0), seeds=seeds).select(seeds[1:])
+    theirs = make_table(scores=np.full(50, 71.0), seeds=seeds).select(seeds[: 50 - lost + 1])
+    verdict = better_where_driven(ours, theirs, SUITE)
+    assert (verdict.candidate.routes, verdict.is_better) == (50 - lost, is_better)
+    assert criterion(verdict, "missing routes").holds is is_better
+    with pytest.raises(EvaluationError, match="drove different routes"):
+        better_where_driven(ours, theirs, SUITE, seeds=seeds[:40])  # somebody drove others than these
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

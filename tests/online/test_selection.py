@@ -52,6 +52,22 @@ def test_a_worse_version_does_not_replace_the_best_not_even_after_a_restart(tmp_
     assert (tmp_path / BEST_POLICY).read_bytes() == kept
 
 
+def test_selection_goes_on_without_a_route_on_which_the_simulator_fails(tmp_path, monkeypatch):
+    def fail(policy, suite, seeds=None, *, missing, **options):
+        # The policy's simulator fails on the first route, the baseline's on the last of the further ones.
+        lost = seeds[seeds == suite.seeds()[0 if isinstance(policy, co.DeltaPolicy) else -1]]
+        missing += lost.tolist()
+        if len(lost) == len(seeds):
+            raise EvaluationError("none of the routes could be driven")
+        return evaluate_routes(policy, suite, np.setdiff1d(seeds, lost), **options)
+
+    monkeypatch.setattr(selection, "evaluate_routes", fail)
+    selector, _ = make_selector(tmp_path, confirm_routes=1)
+    for steps in (100, 200):
+        assert np.isfinite(selector.evaluate(steps, transitions=25)["eval/baseline_timed_driving_score"])
+    assert (tmp_path / BEST_POLICY).exists()
+
+
 def test_rows_of_a_table_are_found_by_route(tmp_path):
     table = evaluate_routes(co.scripted_baseline(), SUITE)
     chosen = table.select(table.seeds[[2, 0]])

@@ -1,7 +1,7 @@
 """Suites, paired comparison and the report: whether a policy drives better, and how anybody can see that."""
 
 from carla_online.evaluation.actor import ActingPolicy, Actor, as_actor
-from carla_online.evaluation.compare import Criterion, Interval, Verdict, better, paired_interval
+from carla_online.evaluation.compare import Criterion, Interval, Verdict, better, better_where_driven, paired_interval
 from carla_online.evaluation.metric_rows import read_events, read_metrics
 from carla_online.evaluation.records import Evaluation, Role, evaluate, load_evaluation, load_evaluations
 from carla_online.evaluation.report import write_report
@@ -24,6 +24,7 @@ __all__ = [
     "Actor",
     "as_actor",
     "better",
+    "better_where_driven",
     "paired_interval",
     "Verdict",
     "Criterion",

@@ -12,7 +12,7 @@ driving scores of 100 and more routes the percentile interval's false alarms wer
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +23,7 @@ from carla_online.evaluation.suite import SuiteConfig
 from carla_online.evaluation.table import RouteSummary, RouteTable
 
 _LARGEST_DRAW: Final = 4_000_000  # resampled values held at once: 32 MB
+_MOST_MISSING_SHARE: Final = 0.05
 _ROUNDING: Final = 1e-9  # margins are compared after one division each
 
 
@@ -114,6 +115,40 @@ def better(candidate: RouteTable, other: RouteTable, suite: SuiteConfig) -> Verd
     )
     ours, theirs = candidate.summary(), other.summary()
     return Verdict(ours, theirs, difference, _criteria(ours, theirs, difference, suite), suite.significance)
+
+
+def better_where_driven(
+    candidate: RouteTable, other: RouteTable, suite: SuiteConfig, *, seeds: NDArray[np.uint64] | None = None
+) -> Verdict:
+    """`better` on the routes that both have driven, where the simulator may have failed on others.
+
+    Nobody knows what would have happened on those, so too many of them are a criterion that doesn't hold.
+
+    Args:
+        candidate: Its routes.
+        other: The other's routes.
+        suite: The rule.
+        seeds: uint64 [R], the routes that were to be driven; the suite's if not given.
+
+    Raises:
+        EvaluationError: They have no route in common, or one of them drove others than these.
+    """
+    routes = suite.seeds() if seeds is None else seeds
+    common = np.intersect1d(candidate.seeds, other.seeds)
+    is_asked_for = np.isin(np.concatenate([candidate.seeds, other.seeds]), routes).all()
+    if not common.size or not is_asked_for or common.size == routes.size:
+        return better(candidate, other, suite)
+    verdict = better(candidate.select(common), other.select(common), suite)
+    return replace(verdict, criteria=(*verdict.criteria, _enough_driven(routes.size - common.size, routes.size)))
+
+
+def _enough_driven(lost: int, routes: int) -> Criterion:
+    holds = lost <= _MOST_MISSING_SHARE * routes
+    text = (
+        f"the simulator failed on {lost} of {routes} routes, "
+        f"{'at most' if holds else 'more than'} {_MOST_MISSING_SHARE:.0%} of them"
+    )
+    return Criterion("missing routes", holds, text)
 
 
 def paired_interval(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from carla_online.config import validate
 from carla_online.errors import CarlaOnlineError, EvaluationError
 from carla_online.evaluation.actor import ActingPolicy
-from carla_online.evaluation.compare import Verdict, better
+from carla_online.evaluation.compare import Verdict, better_where_driven
 from carla_online.evaluation.files import read_json, write_json
 from carla_online.evaluation.rollout import evaluate_routes
 from carla_online.evaluation.suite import SuiteConfig
@@ -51,6 +51,8 @@ class Evaluation:
     """The comparison."""
     step: int | None = None
     """Environment steps behind the policy, where it learnt."""
+    missing: tuple[int, ...] = ()
+    """Seeds of the routes on which the simulator failed again and again: neither scored nor left unsaid."""
 
     def __post_init__(self) -> None:
         if not _FILE_NAME.fullmatch(self.name):
@@ -66,13 +68,14 @@ class Evaluation:
         return self.verdict is not None and self.verdict.is_better
 
     def __str__(self) -> str:
+        lost = f" ({len(self.missing)} more routes are missing: the simulator failed)" if self.missing else ""
         if self.verdict is not None:
-            return str(self.verdict)
+            return f"{self.verdict}{lost}"
         summary = self.table.summary()
         return (
             f"timed driving score {summary.timed_driving_score:.1f}, "
             f"collisions per km {summary.collisions_per_km:.2f}, "
-            f"finished {summary.finished_share:.0%} of {summary.routes} routes"
+            f"finished {summary.finished_share:.0%} of {summary.routes} routes{lost}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,6 +90,7 @@ class Evaluation:
             "table": self.table.to_dict(),
             "against": self.against,
             "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "missing": list(self.missing),
         }
 
     def save(self, run_dir: Path) -> Path:
@@ -109,6 +113,8 @@ def evaluate(
 ) -> Evaluation:
     """Drives a policy over a suite and compares it with another on the same routes.
 
+    A route on which the simulator fails again and again is left out of both and listed as missing.
+
     Args:
         policy: What to evaluate.
         suite: Routes and rule.
@@ -120,18 +126,19 @@ def evaluate(
         recorders: Each keeps the trace of one route of `policy`.
 
     Raises:
-        EvaluationError: `against` was evaluated on other routes.
-        SimulatorError: A route failed again and again.
+        EvaluationError: `against` was evaluated on other routes, or the simulator failed on every one.
         PolicyError: A policy returned something else than finite actions.
     """
-    table = evaluate_routes(policy, suite, recorders=recorders)
+    missing: list[int] = []
+    table = evaluate_routes(policy, suite, recorders=recorders, missing=missing)
     verdict: Verdict | None = None
     other_name: str | None = None
     if isinstance(against, Evaluation):
-        other_name, verdict = against.name, better(table, against.table, suite)
+        other_name, verdict = against.name, better_where_driven(table, against.table, suite)
     elif against is not None:
-        other_name, verdict = "baseline", better(table, evaluate_routes(against, suite), suite)
-    return Evaluation(name, label or name, role, suite, table, other_name, verdict, step)
+        other = evaluate_routes(against, suite, missing=missing)
+        other_name, verdict = "baseline", better_where_driven(table, other, suite)
+    return Evaluation(name, label or name, role, suite, table, other_name, verdict, step, tuple(sorted({*missing})))
 
 
 def load_evaluation(path: Path) -> Evaluation:
@@ -158,6 +165,7 @@ def load_evaluation(path: Path) -> Evaluation:
         table=RouteTable.from_dict(data["table"], source=str(path)),
         against=None if against is None else str(against),
         step=int(step) if isinstance(step, int | float) else None,
+        missing=tuple(int(seed) for seed in data.get("missing", ())),
     )
 
 
@@ -193,17 +201,8 @@ def _judge(evaluation: Evaluation, found: Mapping[str, Evaluation], faults: list
         faults.append(f"{evaluation.name} was compared with {evaluation.against!r}, whose results aren't in this run.")
         return evaluation
     try:
-        verdict = better(evaluation.table, other.table, evaluation.suite)
+        verdict = better_where_driven(evaluation.table, other.table, evaluation.suite)
     except EvaluationError as error:
         faults.append(f"{evaluation.name} can't be compared with {other.name}: {error}")
         return evaluation
-    return Evaluation(
-        evaluation.name,
-        evaluation.label,
-        evaluation.role,
-        evaluation.suite,
-        evaluation.table,
-        other.name,
-        verdict,
-        evaluation.step,
-    )
+    return replace(evaluation, verdict=verdict)

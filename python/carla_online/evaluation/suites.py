@@ -15,7 +15,7 @@ from carla_online.config import Config, NameOrParts, merge, read_yaml, validate
 from carla_online.envs.seeding import Split
 from carla_online.errors import ConfigError
 from carla_online.evaluation.actor import ActingPolicy
-from carla_online.evaluation.compare import Verdict, better
+from carla_online.evaluation.compare import Verdict, better, better_where_driven
 from carla_online.evaluation.metrics import Metrics, metrics_by_slice, metrics_of
 from carla_online.evaluation.rollout import evaluate_routes
 from carla_online.evaluation.suite import SuiteConfig
@@ -199,13 +199,14 @@ def compare(candidate: SuiteResult, other: SuiteResult) -> tuple[Verdict, dict[s
     """
     common = np.intersect1d(candidate.table.seeds, other.table.seeds)
     ours, theirs = candidate.table.select(common), other.table.select(common)
-    rule = candidate.suite.whole()
+    rule, routes = candidate.suite.whole(), [candidate.suite.part(k).seeds() for k in range(len(candidate.suite.parts))]
     slices = {}
     for name in dict.fromkeys(candidate.table.slices):
         seeds = np.array([seed for seed, own in zip(ours.seeds, ours.slices, strict=True) if own == name], np.uint64)
         if seeds.size:
             slices[name] = better(ours.select(seeds), theirs.select(seeds), rule)
-    return better(ours, theirs, rule), slices
+    total = better_where_driven(candidate.table, other.table, rule, seeds=np.concatenate(routes))
+    return total, slices
 
 
 def _named(table: RouteTable, name: str) -> RouteTable:

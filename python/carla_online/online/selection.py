@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from pydantic import Field, field_validator
 
 from carla_online.config import Config
 from carla_online.envs.seeding import Split, seed_set
-from carla_online.evaluation import RouteTable, SuiteConfig, better, evaluate_returns, evaluate_routes
+from carla_online.errors import EvaluationError
+from carla_online.evaluation import RouteTable, SuiteConfig, better_where_driven, evaluate_returns, evaluate_routes
 from carla_online.evaluation.files import read_json, write_json
 from carla_online.evaluation.table import concatenate
 from carla_online.files import write_bytes_atomically
@@ -21,6 +23,7 @@ from carla_online.policies.actor import ActorPolicy, DeltaPolicy
 from carla_online.policies.baseline import Baseline
 from carla_online.policies.storage import policy_to_bytes
 
+_LOG: Final = logging.getLogger(__name__)
 BEST_POLICY = "policies/best.safetensors"
 _RECORD = "policies/best.json"
 
@@ -92,6 +95,7 @@ class RouteSelector:
         self._first, self._further = np.split(self._suite.seeds(), [config.routes])
         self._baseline = baseline
         self._driven: RouteTable | None = None  # by the baseline; only when it is first compared with
+        self._lost = np.zeros(0, np.uint64)  # seeds of those on which the simulator failed
         self._best_rank = _read_rank(run_dir / _RECORD)
 
     def evaluate(self, env_steps: int, *, transitions: int) -> Mapping[str, float]:
@@ -115,36 +119,49 @@ class RouteSelector:
             "eval/best_timed_driving_score": self._best_rank[1],
         }
         if self._baseline is not None:
-            baseline = self._drive_baseline(self._baseline, self._first).summary()
+            baseline = self._drive_baseline(self._baseline, versions[0].table.seeds).summary()
             metrics["eval/baseline_timed_driving_score"] = baseline.timed_driving_score
         return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
     def _try(self, scale: float) -> _Version:
         policy = self._policy.scaled(scale) if isinstance(self._policy, DeltaPolicy) else self._policy
-        table = evaluate_routes(policy, self._suite, self._first)
-        return _Version(policy, scale, table, self._rank(table))
+        table = self._drive(policy, self._first)
+        return _Version(policy, scale, table, self._rank(table, self._first))
 
     def _confirm(self, version: _Version) -> _Version:
         if len(self._further) == 0:
             return version
-        table = concatenate([version.table, evaluate_routes(version.policy, self._suite, self._further)])
-        return replace(version, table=table, rank=self._rank(table))
+        table = concatenate([version.table, self._drive(version.policy, self._further)])
+        return replace(version, table=table, rank=self._rank(table, np.append(self._first, self._further)))
 
-    def _rank(self, table: RouteTable) -> tuple[float, float]:
+    def _rank(self, table: RouteTable, seeds: NDArray[np.uint64]) -> tuple[float, float]:
+        """Ranks a version by what it did on those of the routes `seeds` that could be driven."""
         score = table.summary().timed_driving_score
         if self._baseline is None:
             return 0.0, score
         baseline = self._drive_baseline(self._baseline, table.seeds)
-        return float(better(table, baseline, self._suite).is_better), score
+        return float(better_where_driven(table, baseline, self._suite, seeds=seeds).is_better), score
 
     def _drive_baseline(self, baseline: Baseline, seeds: NDArray[np.uint64]) -> RouteTable:
-        """What the baseline does on some selection routes, each driven once."""
-        missing = seeds if self._driven is None else np.setdiff1d(seeds, self._driven.seeds)
-        if len(missing):
-            table = evaluate_routes(baseline, self._suite, missing)
-            self._driven = table if self._driven is None else concatenate([self._driven, table])
+        """What the baseline does on some selection routes, each driven once; those that can't be are left out."""
+        new = np.setdiff1d(seeds, self._lost if self._driven is None else np.append(self._lost, self._driven.seeds))
+        if new.size:
+            try:
+                table = self._drive(baseline, new)
+                self._driven = table if self._driven is None else concatenate([self._driven, table])
+            except EvaluationError:  # on none of the new ones; that is no reason to stop if there are others
+                if self._driven is None:
+                    raise
+            self._lost = np.append(self._lost, np.setdiff1d(new, self._driven.seeds))
         assert self._driven is not None
-        return self._driven.select(seeds)
+        return self._driven.select(seeds[np.isin(seeds, self._driven.seeds)])
+
+    def _drive(self, policy: ActorPolicy | Baseline, seeds: NDArray[np.uint64]) -> RouteTable:
+        missing: list[int] = []
+        table = evaluate_routes(policy, self._suite, seeds, missing=missing)
+        if missing:
+            _LOG.warning("selection goes on without the routes %s: the simulator failed on them", missing)
+        return table
 
     def _keep(self, version: _Version, *, env_steps: int, transitions: int) -> None:
         self._best_rank = version.rank

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from carla_online.errors import EvaluationError
-from carla_online.evaluation.compare import Verdict, better
+from carla_online.evaluation.compare import Verdict, better_where_driven
 from carla_online.evaluation.records import Evaluation
 from carla_online.evaluation.report.markup import Html, join, tag
 from carla_online.evaluation.report.numbers import fixed, percent, signed
@@ -105,6 +105,15 @@ def _group(title: str, members: list[Evaluation]) -> Html:
     if candidate is not None and candidate.verdict is not None:
         parts.append(_criteria(candidate.verdict))
     parts += _against_tuned(candidate, members)
+    parts += [
+        tag(
+            "p",
+            f"{member.label}: {len(member.missing)} routes are missing, on which the simulator failed.",
+            class_="note",
+        )
+        for member in members
+        if member.missing
+    ]
     if candidate is not None and other is not None and candidate.verdict is not None:
         parts.append(paired_plots(candidate, other))
     parts += [_ends(members), _infractions(members)]
@@ -164,7 +173,7 @@ def _against_tuned(candidate: Evaluation | None, members: Sequence[Evaluation]) 
         if candidate is None or member.role != "tuned_baseline":
             continue
         try:
-            verdict = better(candidate.table, member.table, candidate.suite)
+            verdict = better_where_driven(candidate.table, member.table, candidate.suite)
         except EvaluationError:
             continue
         lines.append(tag("p", tag("b", f"{candidate.label} against {member.label}: "), str(verdict)))
