@@ -1,13 +1,14 @@
-"""Runs one named episode in each row of a vector environment, with nothing lost at the ends.
+"""Runs named episodes in the rows of a vector environment, with nothing lost at the ends.
 
-The environment doesn't reset by itself (autoreset mode `DISABLED`), so a row that has ended waits for the last one. The
-policy always sees all rows, ended ones with their last observation: a batch of constant size keeps a network's
-rounding, and so the result, the same from step to step.
+The environment doesn't reset by itself (autoreset mode `DISABLED`): a row that has ended takes the next episode, and
+waits for the last row when there is none. The policy always sees all rows, ended ones with their last observation: a
+batch of constant size keeps a network's rounding, and so the result, the same from step to step.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,6 +35,8 @@ class EpisodeStep:
 
     actions: NDArray[np.float32]
     """float32 [N, A] in [-1, 1], as the policy gave them."""
+    seeds: NDArray[np.uint64]
+    """uint64 [N]: the episode of each row."""
     rewards: NDArray[np.float64]
     """float64 [N]; 0 for rows that had ended before."""
     driven: NDArray[np.bool_]
@@ -47,14 +50,14 @@ class EpisodeStep:
 
 
 class EpisodeBatch:
-    """One episode for each row of `env`.
+    """Named episodes, as many at a time as `env` has rows.
 
     Args:
-        env: A vector environment in autoreset mode `DISABLED`.
-        seeds: uint64 [N], the episode of each row.
+        env: A vector environment of N rows in autoreset mode `DISABLED`.
+        seeds: uint64 [M], the episodes, M >= N. Rows begin with the first N; each that ends takes the next.
 
     Raises:
-        ConfigError: The environment resets by itself, or has another number of rows.
+        ConfigError: The environment resets by itself, or has more rows than there are episodes.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], seeds: NDArray[np.uint64]) -> None:
@@ -64,17 +67,18 @@ class EpisodeBatch:
                 f"evaluation needs an environment with autoreset_mode DISABLED, got {mode!r}; with another mode the "
                 "end of an episode can't be told from the begin of the next."
             )
-        if env.num_envs != len(seeds):
+        if env.num_envs > len(seeds):
             raise ConfigError(f"the environment has {env.num_envs} rows for {len(seeds)} episodes.")
         self._env = env
-        self._seeds = seeds
+        self._seeds = np.array(seeds[: env.num_envs], np.uint64)
+        self._waiting = deque(np.asarray(seeds, np.uint64)[env.num_envs :].tolist())
         self._scale = ActionScaling(env.single_action_space)
         self._layout = ObservationLayout.of(env.single_observation_space)
         self._named_episodes = capabilities(env).episode_seeds
         self._can_wait = _takes_active(env)
 
     def run(self, actor: Actor) -> Iterator[EpisodeStep]:
-        """Drives until every row has ended; yields after every decision.
+        """Drives until every episode has ended; yields after every decision.
 
         Args:
             actor: The policy.
@@ -85,7 +89,8 @@ class EpisodeBatch:
         """
         obs, _ = self.reset()
         running = np.ones(len(self._seeds), np.bool_)
-        for _ in range(_LONGEST_EPISODE):
+        decisions = np.zeros(len(self._seeds), np.int64)
+        while decisions.max() < _LONGEST_EPISODE:
             actions = actor(self._layout.pack(obs, len(self._seeds)))
             self._require_finite(actions, running)
             actions[~running] = 0.0
@@ -94,29 +99,39 @@ class EpisodeBatch:
             ended = np.logical_or(terminated, truncated) & running
             yield EpisodeStep(
                 actions=actions,
+                seeds=self._seeds.copy(),
                 rewards=np.where(running, np.asarray(rewards, np.float64), 0.0),
                 driven=running,
                 ended=ended,
                 terminated=np.asarray(terminated, np.bool_) & ended,
                 info=info,
             )
-            running = running & ~ended
+            decisions = np.where(ended, 0, decisions + running)
+            taken = self._take_next(ended)
+            running = running & ~ended | taken
             if not running.any():
                 return
-            if not self._can_wait:
-                obs = self._restart(np.logical_or(terminated, truncated), obs)
-        late = self._seeds[running].tolist()
+            # An ended row may not be stepped in mode DISABLED. Where the environment can't leave it out, it drives its
+            # own episode again, and nobody looks.
+            obs = self._restart(taken if self._can_wait else np.logical_or(terminated, truncated), obs)
+        late = self._seeds[decisions >= _LONGEST_EPISODE].tolist()
         raise EvaluationError(f"the episodes with the seeds {late} didn't end within {_LONGEST_EPISODE} decisions.")
 
     def reset(self) -> tuple[Any, dict[str, Any]]:
-        """Begins the named episode in every row."""
+        """Begins the first episode of every row."""
         if self._named_episodes:
             return self._env.reset(options={"episode_seeds": self._seeds})
         return self._env.reset(seed=self._seeds.tolist())
 
+    def _take_next(self, ended: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Gives rows that have ended the episodes that wait; returns which rows have got one, bool [N]."""
+        taken = np.zeros_like(ended)
+        for row in np.flatnonzero(ended)[: len(self._waiting)].tolist():
+            self._seeds[row] = self._waiting.popleft()
+            taken[row] = True
+        return taken
+
     def _restart(self, rows: NDArray[np.bool_], obs: Any) -> Any:
-        # An ended row may not be stepped in mode DISABLED. Where the environment can't leave it out, it drives its own
-        # episode again, and nobody looks.
         if not rows.any():
             return obs
         if self._named_episodes:

@@ -130,8 +130,9 @@ def evaluate_routes(
     with _Environments(make) as environments:
         for _ in range(_ATTEMPTS):
             failed: list[np.uint64] = []
-            for chunk in _chunks(waiting, largest):
-                failed += _drive_chunk(actor, environments.of(len(chunk)), chunk, recorders, done)
+            for chunk in _chunks(waiting):
+                env = environments.of(min(len(chunk), largest))
+                failed += _drive_chunk(actor, env, chunk, recorders, done)
             waiting = np.array(failed, np.uint64)
             if not failed:
                 break
@@ -208,9 +209,9 @@ class _Environments:
         return self._env
 
 
-def _chunks(seeds: NDArray[np.uint64], largest: int = LARGEST_BATCH) -> list[NDArray[np.uint64]]:
-    """Returns the seeds in batches of about the same size, at most `largest`."""
-    return np.array_split(seeds, -(-len(seeds) // largest))
+def _chunks(seeds: NDArray[np.uint64]) -> list[NDArray[np.uint64]]:
+    """Returns the seeds in batches of about the same size, at most `LARGEST_BATCH`."""
+    return np.array_split(seeds, -(-len(seeds) // LARGEST_BATCH))
 
 
 def _drive_chunk(
@@ -220,25 +221,27 @@ def _drive_chunk(
     recorders: Sequence[TraceRecorder],
     done: dict[int, RouteTable],
 ) -> list[np.uint64]:
-    """Drives one batch, puts a row into `done` for each route that ended, and returns the seeds that failed."""
+    """Drives some routes, puts a row into `done` for each that ended, and returns the seeds that failed."""
     failed: list[np.uint64] = []
-    totals = _Totals(len(seeds))
+    totals = _Totals(env.num_envs)
     slice_names = tuple(getattr(env, "slice_names", ()) or getattr(env.unwrapped, "slice_names", ()))
-    rows = {int(seed): row for row, seed in enumerate(seeds)}
-    watched = [(recorder, rows[recorder.seed]) for recorder in recorders if recorder.seed in rows]
+    watched = [recorder for recorder in recorders if recorder.seed in seeds]
     is_begun = False
     for step in EpisodeBatch(env, seeds).run(actor):
         totals.add(step)
         if not is_begun:
             _require_info(step.info)
             is_begun = True
-        for recorder, row in watched:
-            recorder.add(env, row, step)
+        for recorder in watched:
+            for row in np.flatnonzero(step.seeds == np.uint64(recorder.seed)).tolist():
+                recorder.add(env, row, step)
         for row in np.flatnonzero(step.ended).tolist():
-            if _failure(step, row, seeds[row]):
-                failed.append(seeds[row])
+            seed = step.seeds[row]
+            if _failure(step, row, seed):
+                failed.append(seed)
             else:
-                done[int(seeds[row])] = _table_row(seeds[row], step, row, totals, slice_names)
+                done[int(seed)] = _table_row(seed, step, row, totals, slice_names)
+            totals.clear(row)
     return failed
 
 
@@ -250,6 +253,11 @@ class _Totals:
         self.interventions = np.zeros(rows, np.int64)
         self.decisions = np.zeros(rows, np.int64)
         self.comfortable = np.zeros(rows, np.int64)
+
+    def clear(self, row: int) -> None:
+        """Begins a row's sums anew, for its next route."""
+        for sums in (self.reward, self.interventions, self.decisions, self.comfortable):
+            sums[row] = 0
 
     def add(self, step: EpisodeStep) -> None:
         """Adds a decision."""

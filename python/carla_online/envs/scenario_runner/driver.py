@@ -185,6 +185,7 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
         return {
             "name": self._session.scenario.name,
             "ended": str(self._session.state if self._session.state is not TreeState.RUNNING else "by the world"),
+            "story_failed": self._session.has_story_failed,
             "criteria": self._session.criteria.verdicts(),
             "drawn": self._drawn(),
             "left_over": self._session.left_over,

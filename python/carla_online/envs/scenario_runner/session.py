@@ -164,6 +164,11 @@ class Session:
         return self._tree.state
 
     @property
+    def has_story_failed(self) -> bool:
+        """Whether somebody else couldn't do its part in the scenario's story."""
+        return self._tree.has_story_failed
+
+    @property
     def tree_s(self) -> float:
         """Wall-clock seconds spent in ScenarioRunner's tree in this episode."""
         return self._tree.seconds

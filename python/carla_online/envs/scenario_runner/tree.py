@@ -31,6 +31,7 @@ class ScenarioTree:
 
     Attributes:
         state: How the scenario stands.
+        has_story_failed: Somebody else couldn't do its part in the story; the ego drives on.
         seconds: Wall-clock time spent in the tree.
     """
 
@@ -46,6 +47,7 @@ class ScenarioTree:
         self._blackboard = py_trees.blackboard.Blackboard()
         self._scenario = scenario
         self._criteria = scenario.criteria_tree
+        self.has_story_failed = False
         self._others = [child for child in scenario.scenario_tree.children if child is not self._criteria]
         self.state = TreeState.RUNNING
         self.seconds = 0.0
@@ -54,7 +56,7 @@ class ScenarioTree:
         """Ticks everything but the criteria, before a step."""
         begun_s = time.perf_counter()
         self._blackboard.set(AV_CONTROL, control, overwrite=True)
-        for child in self._others:
+        for child in list(self._others):
             self._tick(child)
         self.seconds += time.perf_counter() - begun_s
 
@@ -79,7 +81,9 @@ class ScenarioTree:
         child.tick_once()
         if self.state is not TreeState.RUNNING or child.status == self._status.RUNNING:
             return
-        if child.status == self._status.FAILURE:
+        if child.status == self._status.FAILURE and child is self._scenario.behavior_tree:
+            self._go_on_without(child)
+        elif child.status == self._status.FAILURE:
             self.state = TreeState.FAILED
         elif child is self._scenario.timeout_node:
             self.state = TreeState.TIMED_OUT
@@ -87,6 +91,15 @@ class ScenarioTree:
             self.state = self._ended_by_criteria()
         elif child is self._scenario.behavior_tree:
             self.state = TreeState.SUCCEEDED
+
+    def _go_on_without(self, story: Any) -> None:
+        """A story fails when another can't do its part, as when it can't catch up: the ego isn't to blame for that.
+
+        ScenarioRunner would end the run and leave the verdict to the criteria. Here the ego drives on to the end of its
+        way, so that it neither pays for the other's failure nor saves the rest of the way by it.
+        """
+        self.has_story_failed = True
+        self._others.remove(story)
 
     def _ended_by_criteria(self) -> TreeState:
         """The criteria end a scenario when all of them are met, a route when one is: the one that follows it."""
