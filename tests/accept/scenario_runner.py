@@ -1,7 +1,7 @@
 """Acceptance of ScenarioRunner: `make accept SUITE=scenario_runner`, or `python tests/accept/scenario_runner.py PART`.
 
-Needs SCENARIO_RUNNER_ROOT, SCENARIO_RUNNER_PACKAGES and CARLA_AGENTS as the guide says, and CARLA_ONLINE_MAPS with
-Town01, Town02 and Town04. Parts: `scenarios`, `examples`, `soak`, `cost`, `training`; the last takes hours.
+Needs SCENARIO_RUNNER_ROOT and SCENARIO_RUNNER_PACKAGES as the guide says, and CARLA_ONLINE_MAPS with Town01, Town02 and
+Town04. Parts: `scenarios`, `examples`, `soak`, `cost`, `training`; the last takes hours.
 """
 
 from __future__ import annotations
