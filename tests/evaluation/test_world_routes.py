@@ -53,6 +53,34 @@ def test_one_row_a_seed_with_scores_that_fit_together(gentle_table):
     assert ((table.collisions > 0) == np.array([reason == "collision" for reason in table.end_reason])).all()
 
 
+class Narrow:
+    """Makes environments of few rows, as of few servers; with `step` of Gymnasium's signature if asked to."""
+
+    largest_batch = 3
+
+    def __init__(self, *, is_plain):
+        self.is_plain, self.made = is_plain, []
+
+    def __call__(self, rows):
+        self.made.append(rows)
+        env = make_vector_env(SHORT, rows, autoreset_mode=AutoresetMode.DISABLED)
+        return Plain(env) if self.is_plain else env
+
+
+class Plain(VectorWrapper):
+    def step(self, actions):
+        return self.env.step(actions)
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_a_few_rows_drive_all_routes_one_after_the_other_with_the_same_results(gentle_table, is_plain):
+    make, recorder = Narrow(is_plain=is_plain), TraceRecorder(seed=int(SUITE.seeds()[-1]), label="last")
+    table = evaluate_routes(gentle, make, SUITE.seeds(), recorders=[recorder])
+    assert make.made == [3]
+    assert table.to_dict() == gentle_table.to_dict()
+    assert recorder.trace()["frames"]
+
+
 def test_results_repeat_to_the_bit_in_any_batch(gentle_table):
     def in_threads(rows):
         return make_vector_env({**SHORT, "threads": 2}, rows, autoreset_mode=AutoresetMode.DISABLED)
