@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,24 @@ def test_epochs_end_where_the_policy_has_moved_far_enough():
     assert metrics["kl_to_previous"] == pytest.approx(moved)
     calm = make_learner(actor_lr=1e-6, epochs=50, target_kl=0.01)
     assert calm.learn(make_batch(calm), no_values())["gradient_steps"] == 200
+
+
+def test_the_entropy_bonus_widens_draws_up_to_its_limit_and_no_further():
+    def entropy_after(*, limit: float | None) -> float:
+        learner = make_learner(
+            entropy_coefficient=1.0, entropy_limit=limit, target_kl=1e9, actor_lr=5e-4, actor_grad_clip=1e9
+        )
+        for _ in range(10):
+            batch = make_batch(learner)
+            worthless = replace(batch, advantage=torch.zeros_like(batch.advantage))
+            entropy = learner.learn(worthless, no_values())["entropy"]
+        return entropy
+
+    learner = make_learner()
+    begun = gaussian_entropy(learner.policy.head(make_batch(learner).inputs)[1]).mean().item()
+    assert entropy_after(limit=begun - 1.0) == pytest.approx(begun, abs=0.05)
+    assert entropy_after(limit=begun + 0.5) == pytest.approx(begun + 0.5, abs=0.2)
+    assert entropy_after(limit=None) > begun + 0.9
 
 
 def test_the_pull_to_the_initial_policy_limits_the_drift():

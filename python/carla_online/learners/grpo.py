@@ -122,7 +122,10 @@ class GRPOLearner:
                 clip_high=self.config.clip_high,
                 dual_clip=self.config.dual_clip,
             )
-            loss = surrogate.loss - self.config.entropy_coefficient * gaussian_entropy(log_std).mean()
+            entropy = gaussian_entropy(log_std)
+            if self.config.entropy_limit is not None:
+                entropy = entropy.clamp(max=self.config.entropy_limit)
+            loss = surrogate.loss - self.config.entropy_coefficient * entropy.mean()
             if self.config.kl_coefficient > 0.0:
                 drift = gaussian_kl(mean, log_std, *self.initial_head(batch.inputs[rows])).mean()
                 loss = loss + self.config.kl_coefficient * drift

@@ -60,6 +60,8 @@ class GRPOConfig(Config):
     """Weight of the KL to the initial policy, in nat, in the loss."""
     entropy_coefficient: float = Field(0.0, ge=0)
     """Weight of the entropy of the pre-squash action in the loss."""
+    entropy_limit: float | None = None
+    """Entropy above this earns nothing, nat: draws are kept from becoming narrow, and not made wider than needed."""
     advantage_scale: Literal["ema", "batch", "group", "none"] = "ema"
     """What advantages are divided by. `ema`: a slow average of their spread, which a rare large event can't inflate at
     the very moment when it matters. `batch`: the spread of this update. `group`: each group's own, as in the first
