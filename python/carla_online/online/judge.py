@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
@@ -79,14 +79,18 @@ def judge(config: ExperimentConfig, run_dir: Path, *, suite: SuiteConfig | None 
             name, label = f"delta-zero-{suite.set_number}", "fine-tuned, delta_scale = 0"
             off = evaluate(policy.scaled(0.0), suite=suite, against=before, name=name, label=label, role="identity")
             off.save(run_dir)
-    recorder = TraceRecorder(seed=int(suite.seeds()[0]), label="fine-tuned")
+    # Workers of ScenarioRunner don't tell their parent what stands where, so there is nothing to animate.
+    has_scene = _kind(suite) != "scenario_runner"
+    recorders = [TraceRecorder(seed=int(suite.seeds()[0]), label="fine-tuned")] if has_scene else []
     name = f"fine-tuned-{suite.set_number}"
-    after = evaluate(policy, suite=suite, against=before, name=name, label="fine-tuned", recorders=[recorder])
+    after = evaluate(policy, suite=suite, against=before, name=name, label="fine-tuned", recorders=recorders)
     after.save(run_dir)
-    recorder.save(run_dir / "trace.json")
+    for recorder in recorders:
+        recorder.save(run_dir / "trace.json")
     # Too few routes for a verdict are too few to tune on.
     is_judged = suite.routes >= suite.fewest_routes
-    if config.policy.baseline.kind == "scripted" and is_judged and not _drives_on_servers(suite):
+    # On servers episodes take seconds: the grid's thousand would take longer than the training that they are to judge.
+    if config.policy.baseline.kind == "scripted" and is_judged and _kind(suite) not in ("carla", "scenario_runner"):
         tuned, knobs = tuned_baseline(config.policy.baseline, suite, cache=run_dir / "tuned_baseline.json")
         label = f"baseline, tuned ({knobs.speed_factor:g} x limit, headway {knobs.headway_s:g} s)"
         name = f"tuned-baseline-{suite.set_number}"
@@ -127,9 +131,9 @@ def tuned_baseline(
     return scripted_baseline(knobs), knobs
 
 
-def _drives_on_servers(suite: SuiteConfig) -> bool:
-    """Whether episodes take seconds: the grid's thousand would take longer than the training that they are to judge."""
-    return isinstance(suite.env, dict) and suite.env.get("kind") in ("carla", "scenario_runner")
+def _kind(suite: SuiteConfig) -> str:
+    """The backend on which a suite drives."""
+    return str(suite.env.get("kind", "")) if isinstance(suite.env, Mapping) else ""
 
 
 def _grid(settings: ScriptedBaselineConfig) -> Iterator[ScriptedBaselineConfig]:
