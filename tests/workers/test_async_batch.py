@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from carla_online.envs.contract import INFO_KEYS
+from carla_online.envs.contract import INFO_KEYS, capabilities
 from carla_online.envs.transitions import TransitionSource
 from carla_online.envs.workers import AsyncBatch, SupervisionConfig, make_async_vector_env, port_of, worker_env
 from carla_online.envs.workers.incidents import IncidentLog
@@ -279,9 +279,33 @@ def test_worlds_in_processes_are_the_worlds_of_one_process_bit_for_bit():
             b, reward_b, over_b, cut_b, info_b = ours.step(action)
             np.testing.assert_array_equal(reward_a, reward_b)
             assert (over_a.tolist(), cut_a.tolist()) == (over_b.tolist(), cut_b.tolist())
+        assert capabilities(env).scene
+        np.testing.assert_array_equal(env.scene(1).actors, ours.scene(1).actors)
+        lines_a, lines_b = env.road(1), ours.road(1)
+        assert [line.points.tolist() for line in lines_a] == [line.points.tolist() for line in lines_b]
     finally:
         env.close()
         ours.close()
+
+
+def test_a_worker_that_dies_before_it_tells_a_scene_loses_its_episode_as_truncated():
+    env = make_async_vector_env("CarlaOnline/World-v0", 1, supervision=SupervisionConfig(**PATIENT))
+    try:
+        env.reset(seed=0)
+        env.batch.send(np.zeros((1, 2)))
+        with pytest.raises(ConfigError, match="owes an answer"):
+            env.scene(0)
+        env.batch.recv()
+        os.kill(env.batch.pids[0], signal.SIGKILL)
+        for reason in ("failed when it was asked", "being started again"):
+            with pytest.raises(SimulatorError, match=reason):
+                env.scene(0)
+        _, _, terminated, truncated, info = env.step(np.zeros((1, 2)))
+        assert (terminated[0], truncated[0], bool(info["sim_failure"][0])) == (False, True, True)
+        env.step(np.zeros((1, 2)))
+        assert env.scene(0).ego.shape == (6,)
+    finally:
+        env.close()
 
 
 def test_a_child_that_only_steps_doesnt_import_torch():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from carla_online.envs.contract import REWARD_TERM_NAMES, capabilities
-from carla_online.errors import CapabilityError, EvaluationError
+from carla_online.errors import CapabilityError, EvaluationError, SimulatorError
 from carla_online.evaluation.episodes import EpisodeStep
 from carla_online.evaluation.files import read_json, write_json
 
@@ -54,14 +55,15 @@ class TraceRecorder:
         if not capabilities(env).scene:
             raise CapabilityError(f"{type(env.unwrapped).__name__} has no scene(), so no trace can be recorded.")
         world: Any = env.unwrapped
-        if self._is_over or not self._frames:  # a route that is driven again begins a new trace
-            self._frames, self._is_over = [], False
-            self._road = [
-                {"kind": line.kind, "points": _rounded(line.points, 2)}
-                for line in world.road(row)
-                if len(line.points) > 1
-            ]
-        self._frames.append(_frame(world.scene(row), step, row))
+        with suppress(SimulatorError):  # this episode is driven again, or missing
+            if self._is_over or not self._frames:  # a route that is driven again begins a new trace
+                self._frames, self._is_over = [], False
+                self._road = [
+                    {"kind": line.kind, "points": _rounded(line.points, 2)}
+                    for line in world.road(row)
+                    if len(line.points) > 1
+                ]
+            self._frames.append(_frame(world.scene(row), step, row))
         self._is_over = bool(step.ended[row])
 
     def trace(self) -> dict[str, Any]:

@@ -79,13 +79,11 @@ def judge(config: ExperimentConfig, run_dir: Path, *, suite: SuiteConfig | None 
             name, label = f"delta-zero-{suite.set_number}", "fine-tuned, delta_scale = 0"
             off = evaluate(policy.scaled(0.0), suite=suite, against=before, name=name, label=label, role="identity")
             off.save(run_dir)
-    # Workers of ScenarioRunner don't tell their parent what stands where, so there is nothing to animate.
-    has_scene = _kind(suite) != "scenario_runner"
-    recorders = [TraceRecorder(seed=int(suite.seeds()[0]), label="fine-tuned")] if has_scene else []
+    recorder = TraceRecorder(seed=int(suite.seeds()[0]), label="fine-tuned")
     name = f"fine-tuned-{suite.set_number}"
-    after = evaluate(policy, suite=suite, against=before, name=name, label="fine-tuned", recorders=recorders)
+    after = evaluate(policy, suite=suite, against=before, name=name, label="fine-tuned", recorders=[recorder])
     after.save(run_dir)
-    for recorder in recorders:
+    if int(suite.seeds()[0]) not in after.missing:
         recorder.save(run_dir / "trace.json")
     # Too few routes for a verdict are too few to tune on.
     is_judged = suite.routes >= suite.fewest_routes

@@ -23,6 +23,7 @@ from carla_online.envs.scenario_runner.ledger import Entry, TreeState
 from carla_online.envs.scenario_runner.session import Session, quietly_cleared
 from carla_online.envs.scenario_runner.town import Town
 from carla_online.envs.seeding import Split, episode_seed
+from carla_online.envs.world.scene import Polyline, Scene, read_road, read_scene
 from carla_online.errors import ConfigError, EpisodeEnded, SimulatorError
 
 _LIMIT: Final = np.float32(10.0)
@@ -53,7 +54,7 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        episode_seeds=True, reward_terms=True, traffic_lights=True, walkers=True, weather=True
+        episode_seeds=True, reward_terms=True, traffic_lights=True, walkers=True, weather=True, scene=True
     )
     """What this backend can do."""
     metadata: dict[str, Any] = {"render_modes": [], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own declaration
@@ -138,6 +139,14 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
             info["scenario"] = self._report(entry)
             sys.stdout.flush()
         return self._observation(), reward, entry.terminated, entry.truncated, info
+
+    def scene(self) -> Scene:
+        """Returns where the ego and the others are, and what holds at the stop lines near."""
+        return read_scene(self._session.mirror.scene(), self._session.mirror.stops())
+
+    def road(self) -> list[Polyline]:
+        """Returns the lines of the road."""
+        return read_road(self._session.mirror.road())
 
     def close(self) -> None:
         """Clears the episode away and lets go of the server."""

@@ -17,7 +17,7 @@ from gymnasium.vector.utils import CloudpickleWrapper
 from numpy.typing import ArrayLike, NDArray
 
 from carla_online.envs.contract import TEXT_KEYS, Capabilities
-from carla_online.envs.workers.child import Answer, Begin, Hello, Raised
+from carla_online.envs.workers.child import Answer, Ask, Begin, Hello, Raised, Told
 from carla_online.envs.workers.config import SupervisionConfig
 from carla_online.envs.workers.incidents import CRASH, ERROR, RECYCLED, TIMEOUT, IncidentLog, server_failures
 from carla_online.envs.workers.process import WorkerProcess, resident_bytes
@@ -149,6 +149,7 @@ class AsyncBatch:
             traffic_lights=self.hello.capabilities.traffic_lights,
             walkers=self.hello.capabilities.walkers,
             weather=self.hello.capabilities.weather,
+            scene=self.hello.capabilities.scene,
         )
 
     @property
@@ -252,6 +253,34 @@ class AsyncBatch:
                 )
             self._pump(until_s)
         return self._collect([self._ready.popleft() for _ in range(wanted)])
+
+    def ask(self, index: int, method: str) -> Any:
+        """Returns what a method of one environment returns, between two answers.
+
+        Args:
+            index: Which environment; it may owe no answer.
+            method: Name of a method without arguments that changes nothing.
+
+        Raises:
+            ConfigError: The environment owes an answer.
+            SimulatorError: Its worker failed, now or at its last command; the next command starts it again.
+        """
+        worker = self._workers[int(self._ids(index)[0])]
+        if worker.command is not None or worker.index in self._ready:
+            raise ConfigError(f"environment {worker.index} owes an answer; recv it before asking for {method!r}.")
+        if worker.process is None or not worker.is_up or worker.lost:
+            raise SimulatorError(f"worker {worker.index} is being started again and can't tell {method!r}.")
+        try:
+            worker.process.connection.send(Ask(method))
+            told = worker.process.connection.recv() if worker.process.connection.poll(self._limit_s(worker)) else None
+        except (EOFError, OSError):
+            told = None
+        if isinstance(told, Told):
+            return told.value
+        self._fail(
+            worker, ERROR, f"it didn't tell {method!r}: {told.text if isinstance(told, Raised) else 'no answer'}"
+        )
+        raise SimulatorError(f"worker {worker.index} failed when it was asked for {method!r}; it is started again.")
 
     def close(self) -> None:
         """Ends all processes; further calls do nothing."""

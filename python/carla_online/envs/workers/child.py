@@ -39,6 +39,21 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Command: call a method of the environment that changes nothing."""
+
+    method: str
+    """Its name; it takes no arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the method returned."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A command was carried out; the numbers stand in the shared row."""
 
@@ -57,7 +72,7 @@ def serve(connection: Connection[Any, Any], payload: tuple[Callable[[], gym.Env[
     """Builds the environment and answers commands until the parent closes the connection.
 
     Args:
-        connection: To the parent. Commands: `Begin`, or `True` for a step with the action in the shared row.
+        connection: To the parent. Commands: `Begin`, `Ask`, or `True` for a step with the action in the shared row.
         payload: The function that makes the environment, and the number of its row.
     """
     make, row = payload
@@ -86,6 +101,9 @@ def _answer(
     actions = slots.arrays["action"]
     while True:
         command = connection.recv()
+        if isinstance(command, Ask):
+            connection.send(Told(getattr(env.unwrapped, command.method)()))
+            continue
         if isinstance(command, Begin):
             observation, info = _begin(env, command, names_episodes=names_episodes)
             reward[row], terminated[row], truncated[row] = 0.0, False, False

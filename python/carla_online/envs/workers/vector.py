@@ -93,6 +93,19 @@ class AsyncVectorEnv(VectorEnv[Any, Any, Any]):
         self.batch.reset(ids, seed=seed, options=given or None, **named)
         return self._observe(self.batch.recv())
 
+    def scene(self, index: int) -> Any:
+        """Returns where the ego and the others are in environment `index`, if its capabilities say `scene`.
+
+        Raises:
+            ConfigError: It owes an answer.
+            SimulatorError: Its worker failed.
+        """
+        return self.batch.ask(index, "scene")
+
+    def road(self, index: int) -> Any:
+        """Returns the lines of the road in environment `index`; errors as in `scene`."""
+        return self.batch.ask(index, "road")
+
     def step(
         self, actions: ArrayLike
     ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
