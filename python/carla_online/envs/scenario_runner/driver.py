@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -128,9 +129,10 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
         given = np.asarray(action, np.float32)
         if given.shape != (2,):
             raise ConfigError(f"an action must have shape [2], got {list(given.shape)}.")
-        if not np.isfinite(given).all():
-            raise ValueError(f"the action is {given.tolist()}; send finite values.")
-        steer, pedal = np.clip(given, -1.0, 1.0).tolist()
+        steer, pedal = given.tolist()
+        if not (math.isfinite(steer) and math.isfinite(pedal)):
+            raise ValueError(f"the action is {[steer, pedal]}; send finite values.")
+        steer, pedal = max(-1.0, min(steer, 1.0)), max(-1.0, min(pedal, 1.0))
         entry = self._session.drive(steer, pedal)
         reward = float(self._reward(entry.reward_terms[None])[0])
         info = self._info(entry.info, entry.infractions, entry.reward_terms)

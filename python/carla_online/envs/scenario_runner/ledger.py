@@ -20,9 +20,15 @@ from carla_online.envs.contract import INFRACTION_NAMES, REWARD_TERM_NAMES
 from carla_online.envs.scenario_runner.criteria import Findings
 
 _COLLISIONS: Final = ("collision_vehicle", "collision_static", "collision_walker")
-_COUNTED_TERMS: Final = {"red_light": ("red_light",), "stop_sign": ("stop_sign",), "collision": _COLLISIONS}
 _PLACE: Final = {name: place for place, name in enumerate(INFRACTION_NAMES)}
 _TERM: Final = {name: place for place, name in enumerate(REWARD_TERM_NAMES)}
+_COUNTED_TERMS: Final = [
+    (_TERM[term], [_PLACE[name] for name in names])
+    for term, names in (("red_light", ["red_light"]), ("stop_sign", ["stop_sign"]), ("collision", _COLLISIONS))
+]
+_COLLISION_PLACES: Final = [_PLACE[name] for name in _COLLISIONS]
+_BLOCKED, _DEVIATED, _TIMED_OUT = (_PLACE[name] for name in ("blocked", "route_deviation", "timed_out"))
+_BLOCKED_TERM, _FINISHED_TERM, _COMPLETION_TERM = (_TERM[name] for name in ("blocked", "route_finished", "completion"))
 
 
 class TreeState(StrEnum):
@@ -76,14 +82,16 @@ class Ledger:
 
     def __init__(self, reference_time_s: float | None = None) -> None:
         self._reference_time_s = reference_time_s
-        self._counts = np.zeros(len(INFRACTION_NAMES), np.int32)
+        self._counts = [0] * len(INFRACTION_NAMES)
         self._completion = 0.0
 
     def enter(self, judged: Judged, findings: Findings, state: TreeState) -> Entry:
         """Adds a decision.
 
+        Numbers of one route are plain ones: NumPy's calls on so few cost more than a step of the simulation.
+
         Args:
-            judged: The world's judgement.
+            judged: The world's judgement; its reward terms are changed.
             findings: What the criteria have found.
             state: How the scenario stands.
         """
@@ -91,15 +99,14 @@ class Ledger:
         timed_out = state is TreeState.TIMED_OUT or bool(judged.info["timed_out"])
         counts = self._merge(judged.infractions, findings)
         if state is TreeState.TIMED_OUT:
-            counts[_PLACE["timed_out"]] = max(1, counts[_PLACE["timed_out"]])
-        begun = np.maximum(counts - self._counts, 0)
-        completion = 1.0 if is_finished else self._completed(judged, findings)
-        terms = judged.reward_terms.copy()
-        for term, names in _COUNTED_TERMS.items():
-            terms[_TERM[term]] = sum(int(begun[_PLACE[name]]) for name in names)
-        terms[_TERM["blocked"]] = float(begun[_PLACE["blocked"]] > 0)
-        terms[_TERM["route_finished"]] = float(is_finished)
-        terms[_TERM["completion"]] = 100.0 * (completion - self._completion)
+            counts[_TIMED_OUT] = max(1, counts[_TIMED_OUT])
+        before, completion = self._counts, 1.0 if is_finished else self._completed(judged, findings)
+        terms = judged.reward_terms
+        for term, places in _COUNTED_TERMS:
+            terms[term] = sum(counts[place] - before[place] for place in places)
+        terms[_BLOCKED_TERM] = counts[_BLOCKED] > before[_BLOCKED]
+        terms[_FINISHED_TERM] = is_finished
+        terms[_COMPLETION_TERM] = 100.0 * (completion - self._completion)
         self._counts, self._completion = counts, completion
         terminated = judged.terminated or state in (TreeState.SUCCEEDED, TreeState.FAILED)
         truncated = not terminated and (judged.truncated or state in (TreeState.TIMED_OUT, TreeState.EGO_GONE))
@@ -107,36 +114,36 @@ class Ledger:
         info |= {
             "finished": float(is_finished),
             "timed_out": float(timed_out and not is_finished),
-            "collision": float(any(counts[_PLACE[name]] > 0 for name in _COLLISIONS)),
-            "blocked": float(counts[_PLACE["blocked"]] > 0),
-            "deviated": float(counts[_PLACE["route_deviation"]] > 0),
+            "collision": float(any(counts[place] > 0 for place in _COLLISION_PLACES)),
+            "blocked": float(counts[_BLOCKED] > 0),
+            "deviated": float(counts[_DEVIATED] > 0),
             "infraction": float(bool(judged.info["infraction"]) or state is TreeState.FAILED),
         }
-        return Entry(counts, terms, terminated, truncated, info)
+        return Entry(np.array(counts, np.int32), terms, terminated, truncated, info)
 
-    def _merge(self, world: NDArray[np.int32], findings: Findings) -> NDArray[np.int32]:
-        counts = world.astype(np.int32)
+    def _merge(self, world: NDArray[np.int32], findings: Findings) -> list[int]:
+        counts: list[int] = world.tolist()
         for name in findings.judged:
             if name not in _COLLISIONS:
                 counts[_PLACE[name]] = findings.counts.get(name, 0)
         for name, found in findings.counts.items():
-            counts[_PLACE[name]] = max(int(counts[_PLACE[name]]), found)
+            counts[_PLACE[name]] = max(counts[_PLACE[name]], found)
         # A criterion's event may come a tick after the world's: what was once counted stays.
-        return np.maximum(counts, self._counts)
+        return list(map(max, counts, self._counts))
 
     def _completed(self, judged: Judged, findings: Findings) -> float:
         share = findings.route_completion
-        completion = float(judged.info["route_completion"]) if share is None else share
+        completion = judged.info["route_completion"] if share is None else share
         return max(self._completion, min(completion, 1.0))
 
     def _scored(
-        self, info: dict[str, float], findings: Findings, counts: NDArray[np.int32], completion: float
+        self, info: dict[str, float], findings: Findings, counts: list[int], completion: float
     ) -> dict[str, float]:
         outside = findings.outside_lanes_share
         outside_share = info["outside_lanes_share"] if outside is None else outside
         reference_s = self._reference_time_s or info["reference_time_s"]
         penalty, score, timed = score_route(
-            counts.tolist(), info["min_speed_share"], outside_share, completion, reference_s, info["sim_time_s"]
+            counts, info["min_speed_share"], outside_share, completion, reference_s, info["sim_time_s"]
         )
         return info | {
             "route_completion": completion,

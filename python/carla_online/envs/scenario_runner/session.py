@@ -145,7 +145,7 @@ class Session:
         with connection.guard("a step of a scenario"):
             for _ in range(self._decision_steps):
                 # A new one for every step: behaviours add their noise to the object itself.
-                control = carla.VehicleControl(throttle=max(pedal, 0.0), steer=steer, brake=max(-pedal, 0.0))
+                control = carla.VehicleControl(max(pedal, 0.0), steer, max(-pedal, 0.0))  # throttle, steer, brake
                 if self._advance(control) or self._tree.state is not TreeState.RUNNING:
                     break
         has_ended = self._tree.state is not TreeState.RUNNING
@@ -225,7 +225,7 @@ class Session:
     def _felt(self, frame: int, ego: EgoSighting, others: list[Sighting]) -> list[Contact]:
         if self._listener is None:
             return []
-        is_close = self.mirror.is_close(ego, others, _CLOSE_M)
+        is_close = bool(others) and self.mirror.is_close(ego, others, _CLOSE_M)
         return self._listener.take(frame, wait_s=_MESSAGE_WAIT_S if is_close else 0.0)
 
     def _show_lights(self, ego: EgoSighting) -> None:

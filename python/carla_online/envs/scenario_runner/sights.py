@@ -11,7 +11,7 @@ from carla_online.envs.carla.sightings import EgoSighting, Sighting, Watcher
 _LEVEL_M: Final = 6.0
 """ScenarioRunner parks actors below the road; who is farther up or down than this isn't there. Boxes are compared on
 the plane, so neither are those on another bridge."""
-_NEAR_M: Final = 120.0
+_NEAR_M: Final = 105.0
 """Lights farther away aren't asked what they show: the world looks 80 m ahead, and asking all of a town's costs more
 than judging the step."""
 _AGAIN_M: Final = 25.0
