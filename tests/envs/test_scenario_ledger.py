@@ -117,9 +117,7 @@ def test_how_a_scenario_ends(state, terminated, truncated, timed_out):
 
 def test_the_drivers_info_has_every_key_of_the_contract():
     driver = ScenarioDriver.__new__(ScenarioDriver)  # a real one needs a checkout
-    scenario = SimpleNamespace(name="any")
-    driver.config, driver._seed = SimpleNamespace(scenarios=(scenario,)), 3
-    driver._session = SimpleNamespace(scenario=scenario, draws=np.zeros(1))
+    driver._seed, driver._session = 3, SimpleNamespace(scenario_index=0, draws=np.zeros(1))
     row = {"progress" if name == "progress_m" else name: 1.0 for name in WorldBatch.info_names()}
     info = driver._info(row, np.zeros(1, np.int32), np.zeros(1, np.float32))
     assert info.keys() == {key.name for key in INFO_KEYS}

@@ -201,6 +201,8 @@ class CarlaDrive:
             self._check_places(snapshot, cast.walker_ids, walkers)
             ego = watcher.ego(snapshot, cast.ego)
             others = self._others(snapshot)
+        if ego is None:
+            raise SimulatorError(f"{self.server}: the ego is gone; somebody else has destroyed it.")
         return self.mirror.look(ego, others, self._felt(snapshot.frame, ego, others))
 
     def _sense(self) -> None:

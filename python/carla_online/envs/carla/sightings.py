@@ -39,9 +39,11 @@ class Watcher:
         self._road_users: list[tuple[int, _Form]] = []
         self._count, self._looks = -1, 0
 
-    def ego(self, snapshot: Any, actor: Any) -> EgoSighting:
-        """Returns the ego as `snapshot` shows it."""
+    def ego(self, snapshot: Any, actor: Any) -> EgoSighting | None:
+        """Returns the ego as `snapshot` shows it; None if it isn't there."""
         seen = snapshot.find(actor.id)
+        if seen is None:
+            return None
         pose, velocity = seen.get_transform(), seen.get_velocity()
         place = pose.location
         gear = int(actor.get_control().gear)

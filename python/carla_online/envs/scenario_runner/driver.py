@@ -33,9 +33,7 @@ _NOT_COLUMNS: Final = (
     "episode_seed",
 )  # fmt: skip
 """Keys that this class fills in; the observing world's row has the others."""
-_COLUMNS: Final = [
-    (key.name, key.dtype.type) for key in INFO_KEYS if key.name not in _NOT_COLUMNS and key.dtype != object
-]
+_COLUMNS: Final = [key.name for key in INFO_KEYS if key.name not in _NOT_COLUMNS and key.dtype != object]
 
 Observation = Any
 """float32 [D], or a dictionary of `vector` and `birdseye`."""
@@ -167,18 +165,20 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
     def _info(
         self, row: dict[str, float], infractions: NDArray[np.int32], terms: NDArray[np.float32]
     ) -> dict[str, Any]:
-        info: dict[str, Any] = {name: kind(row[name]) for name, kind in _COLUMNS}
-        return info | {
+        # Plain numbers: the worker's shared arrays have the contract's types.
+        info: dict[str, Any] = {name: row[name] for name in _COLUMNS}
+        info |= {
             "infractions": infractions,
             "reward_terms": terms,
             "draws": self._session.draws.copy(),
-            "slice_index": np.int64(self.config.scenarios.index(self._session.scenario)),
-            "stage": np.int64(0),
-            "curriculum_level": np.int64(-1),
-            "safety_intervened": np.bool_(False),
-            "episode_seed": np.uint64(self._seed),
+            "slice_index": self._session.scenario_index,
+            "stage": 0,
+            "curriculum_level": -1,
+            "safety_intervened": False,
+            "episode_seed": self._seed,
             **dict.fromkeys(TEXT_KEYS, ""),
         }
+        return info
 
     def _drawn(self) -> dict[str, Any]:
         drawn = self._session.drawn

@@ -91,7 +91,7 @@ class Ledger:
         Numbers of one route are plain ones: NumPy's calls on so few cost more than a step of the simulation.
 
         Args:
-            judged: The world's judgement; its reward terms are changed.
+            judged: The world's judgement; its reward terms and info are changed.
             findings: What the criteria have found.
             state: How the scenario stands.
         """
@@ -110,15 +110,14 @@ class Ledger:
         self._counts, self._completion = counts, completion
         terminated = judged.terminated or state in (TreeState.SUCCEEDED, TreeState.FAILED)
         truncated = not terminated and (judged.truncated or state in (TreeState.TIMED_OUT, TreeState.EGO_GONE))
-        info = self._scored(judged.info, findings, counts, completion)
-        info |= {
-            "finished": float(is_finished),
-            "timed_out": float(timed_out and not is_finished),
-            "collision": float(any(counts[place] > 0 for place in _COLLISION_PLACES)),
-            "blocked": float(counts[_BLOCKED] > 0),
-            "deviated": float(counts[_DEVIATED] > 0),
-            "infraction": float(bool(judged.info["infraction"]) or state is TreeState.FAILED),
-        }
+        info = judged.info
+        self._score(info, findings, counts, completion)
+        info["finished"] = float(is_finished)
+        info["timed_out"] = float(timed_out and not is_finished)
+        info["collision"] = float(sum(counts[place] for place in _COLLISION_PLACES) > 0)
+        info["blocked"] = float(counts[_BLOCKED] > 0)
+        info["deviated"] = float(counts[_DEVIATED] > 0)
+        info["infraction"] = float(bool(info["infraction"]) or state is TreeState.FAILED)
         return Entry(np.array(counts, np.int32), terms, terminated, truncated, info)
 
     def _merge(self, world: NDArray[np.int32], findings: Findings) -> list[int]:
@@ -136,20 +135,13 @@ class Ledger:
         completion = judged.info["route_completion"] if share is None else share
         return max(self._completion, min(completion, 1.0))
 
-    def _scored(
-        self, info: dict[str, float], findings: Findings, counts: list[int], completion: float
-    ) -> dict[str, float]:
+    def _score(self, info: dict[str, float], findings: Findings, counts: list[int], completion: float) -> None:
         outside = findings.outside_lanes_share
         outside_share = info["outside_lanes_share"] if outside is None else outside
         reference_s = self._reference_time_s or info["reference_time_s"]
         penalty, score, timed = score_route(
             counts, info["min_speed_share"], outside_share, completion, reference_s, info["sim_time_s"]
         )
-        return info | {
-            "route_completion": completion,
-            "infraction_score": penalty,
-            "driving_score": score,
-            "timed_driving_score": timed,
-            "reference_time_s": reference_s,
-            "outside_lanes_share": outside_share,
-        }
+        info["route_completion"], info["outside_lanes_share"] = completion, outside_share
+        info["infraction_score"], info["driving_score"], info["timed_driving_score"] = penalty, score, timed
+        info["reference_time_s"] = reference_s

@@ -27,6 +27,8 @@ from carla_online.envs.scenario_runner.tree import ScenarioTree
 from carla_online.errors import SimulatorError
 
 _CLOSE_M: Final = 0.1
+_NEAR_M: Final = 30.0
+"""Boxes whose centres are farther apart than this don't touch, whatever they are."""
 _MESSAGE_WAIT_S: Final = 0.2
 _WEATHER: Final = DRAW_NAMES[:14]
 _DENSITY: Final = DRAW_NAMES.index("traffic_density")
@@ -59,6 +61,7 @@ class Session:
     Attributes:
         drawn: What was drawn for the episode under way.
         scenario: The scenario under way.
+        scenario_index: Its place in the configuration.
         left_over: Actors that upstream's clean-up left after the last episode.
         obs: float32 [D], the newest observation.
         draws: float64 [M], weather and traits drawn for the episode, in the order of `DRAW_NAMES`.
@@ -75,6 +78,7 @@ class Session:
         self.obs: NDArray[np.float32] = np.zeros(_native.WorldBatch.obs_dim, np.float32)
         self.mirror: Any = None
         self.drawn = Drawn()
+        self.scenario_index = 0
         self.scenario: ScenarioConfig = config.scenarios[0]
         self.left_over = 0
         self.draws: NDArray[np.float64] = np.zeros(len(DRAW_NAMES))
@@ -86,7 +90,8 @@ class Session:
             SimulatorError: The server failed, or the scenario can't be built.
         """
         self.clear()
-        self.scenario = self._config.scenarios[seed % len(self._config.scenarios)]
+        self.scenario_index = seed % len(self._config.scenarios)
+        self.scenario = self._config.scenarios[self.scenario_index]
         generator = np.random.Generator(np.random.Philox(seed))
         drawn = Drawn({name: float(generator.uniform(*span)) for name, span in self.scenario.parameters.items()})
         drawn.background_density = float(generator.uniform(*self._config.background_density))
@@ -130,6 +135,8 @@ class Session:
         self._ledger = Ledger(self.scenario.reference_time_s)
         self._sights = Sights(connection, ego)
         seen = self._sights.ego(snapshot)
+        if seen is None:
+            raise SimulatorError(f"{connection.address}: {self.scenario.name!r} was without its ego after one tick.")
         self.mirror.place(seen)
         self._show_lights(seen)
         self.mirror.meet(self._sights.others(snapshot, seen))
@@ -213,11 +220,11 @@ class Session:
         self.mirror.plan()
         snapshot = self._town.connection.tick()
         self._tree.see(snapshot)
-        if not self._sights.is_there(snapshot):
+        ego = self._sights.ego(snapshot)
+        if ego is None:
             self._tree.lose_ego()
             return True
         self._tree.judge()
-        ego = self._sights.ego(snapshot)
         others = self._sights.others(snapshot, ego)
         self._show_lights(ego)
         return bool(self.mirror.look(ego, others, self._felt(snapshot.frame, ego, others)))
@@ -225,7 +232,9 @@ class Session:
     def _felt(self, frame: int, ego: EgoSighting, others: list[Sighting]) -> list[Contact]:
         if self._listener is None:
             return []
-        is_close = bool(others) and self.mirror.is_close(ego, others, _CLOSE_M)
+        x, y = ego[:2]
+        near = [other for other in others if abs(other[2] - x) < _NEAR_M and abs(other[3] - y) < _NEAR_M]
+        is_close = bool(near) and self.mirror.is_close(ego, near, _CLOSE_M)
         return self._listener.take(frame, wait_s=_MESSAGE_WAIT_S if is_close else 0.0)
 
     def _show_lights(self, ego: EgoSighting) -> None:

@@ -37,12 +37,8 @@ class Sights:
         self._centre: tuple[float, float] | None = None
         self._near: list[int] = []
 
-    def is_there(self, snapshot: Any) -> bool:
-        """Whether the ego still exists."""
-        return snapshot.find(self._ego.id) is not None
-
-    def ego(self, snapshot: Any) -> EgoSighting:
-        """Returns the ego as a snapshot shows it."""
+    def ego(self, snapshot: Any) -> EgoSighting | None:
+        """Returns the ego as a snapshot shows it; None if it is gone."""
         return self._watcher.ego(snapshot, self._ego)
 
     def others(self, snapshot: Any, ego: EgoSighting) -> list[Sighting]:
