@@ -65,5 +65,7 @@ def test_one_server_is_multiplied_and_of_named_ones_the_first_are_taken():
     assert _config().with_envs(3).servers == ("serve",) * 3
     # An evaluation's last batch may be smaller than the number of servers.
     assert _config(servers=["a:2000", "b:2000", "c:2000"]).with_envs(2).servers == ("a:2000", "b:2000")
+    with pytest.raises(ConfigError, match="at least 1, got 0"):
+        _config(servers=["a:2000", "b:2000"]).with_envs(0)
     with pytest.raises(ConfigError, match="name one for each environment"):
         _config(servers=["a:2000"]).with_envs(2)

@@ -1,5 +1,6 @@
 """How the states of a scenario's branches are put together; the branches have the shape of py_trees' nodes."""
 
+import sys
 from enum import Enum
 from types import SimpleNamespace
 
@@ -30,7 +31,7 @@ def scenario(monkeypatch):
             GameTime=SimpleNamespace(restart=lambda: None),
         )
         for depth in range(name.count(".") + 1):
-            monkeypatch.setitem(__import__("sys").modules, ".".join(name.split(".")[: depth + 1]), stand_in)
+            monkeypatch.setitem(sys.modules, ".".join(name.split(".")[: depth + 1]), stand_in)
     monkeypatch.setattr("carla_online.envs.scenario_runner.upstream.prepare_tree", lambda scenario: None)
     story, clock, criteria = _Branch(), _Branch(), _Branch()
     return SimpleNamespace(

@@ -73,6 +73,22 @@ def write_run(run_dir, make_table, *, gain=20.0, label="fine-tuned"):
     (run_dir / "trace.json").write_text(json.dumps({**trace, "frames": [frame, frame]}))
 
 
+def test_missing_routes_are_said_and_left_out_and_fewer_routes_are_not_taken_for_them(tmp_path, make_table):
+    suite = SuiteConfig(name="straight", routes=40)
+    seeds = suite.seeds()
+    table = make_table(scores=np.linspace(40.0, 75.0, 40), seeds=seeds)
+    Evaluation("baseline-0", "baseline", "baseline", suite, table).save(tmp_path)
+    driven, lost = table.select(seeds[1:]), (int(seeds[0]),)
+    Evaluation("fine-tuned-0", "fine-tuned", "candidate", suite, driven, "baseline-0", missing=lost).save(tmp_path)
+    Evaluation("half-0", "half", "other", suite, table.select(seeds[:20]), "baseline-0").save(tmp_path)
+    found, faults = load_evaluations(tmp_path)
+    verdict = next(evaluation for evaluation in found if evaluation.name == "fine-tuned-0").verdict
+    assert (verdict.candidate.routes, verdict.difference.mean) == (39, 0.0)
+    assert [fault for fault in faults if "half-0 can't be compared" in fault and "different routes" in fault] == faults
+    _, text = parse(write_report(tmp_path))
+    assert "fine-tuned: 1 routes are missing, on which the simulator failed." in text
+
+
 def test_a_complete_run_gives_verdict_tables_curves_and_animation(make_table, tmp_path):
     write_run(tmp_path, make_table)
     page, text = parse(write_report(tmp_path))

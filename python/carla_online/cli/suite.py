@@ -129,4 +129,5 @@ def _keep(folder: Path, results: list[SuiteResult], verdict: Verdict | None, sli
             result.suite.whole(),
             result.table,
             None if is_base else names[0],
+            missing=tuple(seed for seeds in result.missing.values() for seed in seeds),
         ).save(folder)

@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from carla_online.config import validate
 from carla_online.errors import CarlaOnlineError, EvaluationError
 from carla_online.evaluation.actor import ActingPolicy
-from carla_online.evaluation.compare import Verdict, better_where_driven
+from carla_online.evaluation.compare import Verdict, better, better_where_driven
 from carla_online.evaluation.files import read_json, write_json
 from carla_online.evaluation.rollout import evaluate_routes
 from carla_online.evaluation.suite import SuiteConfig
@@ -63,6 +66,11 @@ class Evaluation:
             raise EvaluationError(f"unknown role {self.role!r}; use one of {', '.join(get_args(Role))}.")
 
     @property
+    def routes(self) -> NDArray[np.uint64]:
+        """uint64 [R], the routes that were to be driven: those in the table and those that are missing."""
+        return np.union1d(self.table.seeds, np.array(self.missing, np.uint64))
+
+    @property
     def is_better(self) -> bool:
         """Whether a comparison was made and found it better."""
         return self.verdict is not None and self.verdict.is_better
@@ -77,6 +85,16 @@ class Evaluation:
             f"collisions per km {summary.collisions_per_km:.2f}, "
             f"finished {summary.finished_share:.0%} of {summary.routes} routes{lost}"
         )
+
+    def compare(self, other: Evaluation) -> Verdict:
+        """Returns the verdict on this policy beside another, by this suite's rule, on the routes that both have driven.
+
+        Raises:
+            EvaluationError: They were to drive different routes, or have none in common.
+        """
+        if not np.array_equal(self.routes, other.routes):
+            return better(self.table, other.table, self.suite)  # says which route is whose
+        return better_where_driven(self.table, other.table, self.suite, seeds=self.routes)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""
@@ -131,14 +149,14 @@ def evaluate(
     """
     missing: list[int] = []
     table = evaluate_routes(policy, suite, recorders=recorders, missing=missing)
-    verdict: Verdict | None = None
-    other_name: str | None = None
-    if isinstance(against, Evaluation):
-        other_name, verdict = against.name, better_where_driven(table, against.table, suite)
-    elif against is not None:
-        other = evaluate_routes(against, suite, missing=missing)
-        other_name, verdict = "baseline", better_where_driven(table, other, suite)
-    return Evaluation(name, label or name, role, suite, table, other_name, verdict, step, tuple(sorted({*missing})))
+    evaluation = Evaluation(name, label or name, role, suite, table, step=step, missing=tuple(missing))
+    if against is None:
+        return evaluation
+    if not isinstance(against, Evaluation):
+        lost: list[int] = []
+        other = evaluate_routes(against, suite, missing=lost)
+        against = Evaluation("baseline", "baseline", "baseline", suite, other, missing=tuple(lost))
+    return replace(evaluation, against=against.name, verdict=evaluation.compare(against))
 
 
 def load_evaluation(path: Path) -> Evaluation:
@@ -201,7 +219,7 @@ def _judge(evaluation: Evaluation, found: Mapping[str, Evaluation], faults: list
         faults.append(f"{evaluation.name} was compared with {evaluation.against!r}, whose results aren't in this run.")
         return evaluation
     try:
-        verdict = better_where_driven(evaluation.table, other.table, evaluation.suite)
+        verdict = evaluation.compare(other)
     except EvaluationError as error:
         faults.append(f"{evaluation.name} can't be compared with {other.name}: {error}")
         return evaluation

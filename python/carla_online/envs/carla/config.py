@@ -55,8 +55,10 @@ def servers_for(num_envs: int, servers: tuple[str, ...], *, started: tuple[str, 
         started: Words that stand for a server that is started here, not for a running one.
 
     Raises:
-        ConfigError: There are fewer.
+        ConfigError: There are fewer, or `num_envs` isn't at least 1.
     """
+    if num_envs < 1:
+        raise ConfigError(f"num_envs must be at least 1, got {num_envs}.")
     if num_envs <= len(servers):
         return servers[:num_envs]
     if len(servers) != 1 or servers[0] not in started:

@@ -202,7 +202,9 @@ class CarlaDrive:
             ego = watcher.ego(snapshot, cast.ego)
             others = self._others(snapshot)
         if ego is None:
-            raise SimulatorError(f"{self.server}: the ego is gone; somebody else has destroyed it.")
+            raise SimulatorError(
+                f"{self.server}: the ego is gone, destroyed by another client. One server serves one environment."
+            )
         return self.mirror.look(ego, others, self._felt(snapshot.frame, ego, others))
 
     def _sense(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from carla_online.errors import EvaluationError
-from carla_online.evaluation.compare import Verdict, better_where_driven
+from carla_online.evaluation.compare import Verdict
 from carla_online.evaluation.records import Evaluation
 from carla_online.evaluation.report.markup import Html, join, tag
 from carla_online.evaluation.report.numbers import fixed, percent, signed
@@ -173,7 +173,7 @@ def _against_tuned(candidate: Evaluation | None, members: Sequence[Evaluation]) 
         if candidate is None or member.role != "tuned_baseline":
             continue
         try:
-            verdict = better_where_driven(candidate.table, member.table, candidate.suite)
+            verdict = candidate.compare(member)
         except EvaluationError:
             continue
         lines.append(tag("p", tag("b", f"{candidate.label} against {member.label}: "), str(verdict)))
