@@ -706,6 +706,9 @@ class WorldMirror:
     def lights(self) -> list[tuple[str, str]]:
         """Return what each traffic light shows now: its signal's OpenDRIVE id; `green`, `yellow` or `red`."""
 
+    def lights_ahead(self, reach_m: float) -> list[str]:
+        """Return the lights that say anything to the ego within a way, on its route or not: signals' OpenDRIVE ids."""
+
     def name_scripted(self, ids: Sequence[int], walker_ids: Sequence[int]) -> None:
         """Take the simulator's ids of the world's own traffic and people on foot, in their order.
 
@@ -1019,27 +1022,54 @@ class SafetyFilter:
             TypeError, ValueError: An array is wrong, or a value isn't finite.
         """
 
-def score_route(
-    infractions: Sequence[int],
-    min_speed_share: float,
-    outside_lanes_share: float,
-    route_completion: float,
-    reference_time_s: float,
-    time_s: float,
-) -> tuple[float, float, float]:
-    """Return the factor of the infractions, Leaderboard 2.1's driving score and the timed one of a route.
+def weigh_terms(terms: NDArray[np.float32], weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Write the weighted sum of each row of reward terms, summed in their order whatever the number of rows.
 
     Args:
-        infractions: Counts in the order of `WorldBatch.infraction_names()`.
-        min_speed_share: Own mean speed over that of the traffic near; 1 where there was none.
-        outside_lanes_share: Share of the distance outside of the route's lanes, [0, 1].
-        route_completion: Share of the route driven, [0, 1].
-        reference_time_s: The time that is fast enough for the full score.
-        time_s: The time taken; before any, the timed score is the plain one.
+        terms: float32 [N, K].
+        weights: float64 [K].
+        out: float64 [N], written.
 
     Raises:
-        ValueError: Another number of counts.
+        TypeError, ValueError: An array is wrong.
     """
+
+@final
+class ScenarioLedger:
+    """One episode's account where another program judges the drive too, as ScenarioRunner's criteria do."""
+
+    def __new__(cls, reference_time_s: float | None = None) -> Self:
+        """Open an account; without a reference time the route's own holds."""
+
+    def enter(
+        self,
+        infractions: NDArray[np.int32],
+        reward_terms: NDArray[np.float32],
+        info: NDArray[np.float64],
+        ended: tuple[bool, bool],
+        found: Sequence[int],
+        watched: Sequence[bool],
+        shares: tuple[float | None, float | None],
+        state: str,
+    ) -> tuple[bool, bool]:
+        """Make the world's judgement of a decision the one of both; return terminated and truncated.
+
+        Args:
+            infractions: int32 [J], the world's counts so far; written.
+            reward_terms: float32 [K], of this decision; written.
+            info: float64 [I], in the order of `WorldBatch.info_names()`; written.
+            ended: Whether the world terminates or truncates the episode.
+            found: The other's counts so far, J of them.
+            watched: Whether the other watches for each infraction: then its count holds, but for collisions, of which
+                the higher count does.
+            shares: Share of the route driven, and of the distance outside of its lanes; None where the other doesn't
+                look.
+            state: `running`, `succeeded`, `failed`, `timed_out` or `ego_gone`.
+
+        Raises:
+            ConfigError: An unknown state.
+            TypeError, ValueError: An array is wrong, or other than J counts.
+        """
 
 def project_actions(
     actions: NDArray[np.float64], gradients: NDArray[np.float64], bounds: NDArray[np.float64], out: NDArray[np.float64]

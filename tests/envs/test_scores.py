@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carla_online._native import score_route
-from carla_online.envs.contract import INFRACTION_NAMES
+from carla_online._native import ScenarioLedger, WorldBatch
+from carla_online.envs.contract import INFRACTION_NAMES, REWARD_TERM_NAMES
 from carla_online.envs.scores import penalties
 from carla_online.errors import ConfigError
 
@@ -65,14 +65,30 @@ _SHARES = st.floats(0.0, 1.0)
     time_s=st.floats(0.0, 1e4),
 )
 def test_one_route_is_scored_as_a_table_of_them_is(counts, slow, outside, completion, reference_s, time_s):
-    penalty, score, timed = score_route(counts, slow, outside, completion, reference_s, time_s)
-    expected = penalties("2.1", np.array([counts]), np.array([slow]), np.array([outside]))[0]
-    assert penalty == pytest.approx(expected, rel=1e-12)
-    assert score == pytest.approx(100.0 * completion * expected, rel=1e-12)
+    names = WorldBatch.info_names()
+    told = {"min_speed_share": slow, "sim_time_s": time_s, "route_completion": 1.0, "outside_lanes_share": 1.0}
+    info = np.array([told.get(name, 0.0) for name in names])
+    row, terms = np.array(counts, np.int32), np.zeros(len(REWARD_TERM_NAMES), np.float32)
+    found, watched = [0] * len(counts), [False] * len(counts)
+    ledger = ScenarioLedger(reference_s)
+    ledger.enter(row, terms, info, (False, False), found, watched, (completion, outside), "running")
+    scored = dict(zip(names, info.tolist(), strict=True))
+    factors = {
+        version: penalties(version, np.array([counts]), np.array([slow]), np.array([outside]))[0]
+        for version in ("1.0", "2.0", "2.1")
+    }
+    assert scored["infraction_score"] == pytest.approx(factors["2.1"], rel=1e-12)
+    for version, name in (("1.0", "driving_score_1_0"), ("2.0", "driving_score_2_0"), ("2.1", "driving_score")):
+        assert scored[name] == pytest.approx(100.0 * completion * factors[version], rel=1e-9, abs=1e-300)
     # The time factor never raises a score.
-    assert timed == pytest.approx(score * min(1.0, reference_s * completion / time_s) if time_s else score, rel=1e-12)
+    share = min(1.0, reference_s * completion / time_s) if time_s else 1.0
+    assert scored["timed_driving_score"] == pytest.approx(scored["driving_score"] * share, rel=1e-12)
 
 
-def test_a_route_with_other_than_all_counts_is_refused():
+def test_a_ledger_refuses_other_than_all_counts_and_states_that_it_does_not_know():
+    info, terms = np.zeros(len(WorldBatch.info_names())), np.zeros(len(REWARD_TERM_NAMES), np.float32)
+    row, none = np.zeros(len(INFRACTION_NAMES), np.int32), [False] * len(INFRACTION_NAMES)
     with pytest.raises(ValueError, match="13"):
-        score_route([0, 1], 1.0, 0.0, 1.0, 10.0, 10.0)
+        ScenarioLedger().enter(row, terms, info, (False, False), [0, 1], none, (None, None), "running")
+    with pytest.raises(ConfigError, match="\"ended\"; use 'running', 'succeeded'"):
+        ScenarioLedger().enter(row, terms, info, (False, False), row.tolist(), none, (None, None), "ended")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from carla_online._native import weigh_terms
 from carla_online.config import Config, validate
 from carla_online.envs.contract import REWARD_TERM_NAMES
 from carla_online.errors import ConfigError
@@ -101,10 +102,6 @@ class RewardConfig(Config):
         return np.array([merged.get(name, 0.0) for name in REWARD_TERM_NAMES], dtype=np.float32)
 
 
-def _no_base(terms: NDArray[np.float64]) -> NDArray[np.float64] | float:
-    return 0.0
-
-
 def _carl_base(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the percent of the route completed, times every soft factor.
 
@@ -125,11 +122,11 @@ def _roach_base(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1.0 - _ROACH_STEER_COST * jumped.astype(np.float64)
 
 
-_BASES: Final[Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64] | float]]] = {
-    "progress": _no_base,
+_BASES: Final[Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = {
     "carl": _carl_base,
     "roach": _roach_base,
 }
+"""What a preset pays beside its weighted terms."""
 
 
 def read_reward(source: RewardConfig | str | Mapping[str, Any] | None) -> RewardConfig:
@@ -168,8 +165,8 @@ class Reward:
             source = None
         self.is_function = self._function is not None
         config = read_reward(source)
-        self._weights = config.vector()
-        self._base = _BASES[config.preset]
+        self._weights = config.vector().astype(np.float64)
+        self._base = _BASES.get(config.preset)
 
     def __call__(self, terms: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns the rewards of one step.
@@ -185,8 +182,10 @@ class Reward:
         """
         if self._function is None:
             # Row by row: the result of a matrix product may depend on N.
-            exact = terms.astype(np.float64)
-            summed: NDArray[np.float64] = (exact * self._weights).sum(axis=1) + self._base(exact)
+            summed = np.empty(len(terms))
+            weigh_terms(np.ascontiguousarray(terms), self._weights, summed)
+            if self._base is not None:
+                summed += self._base(terms.astype(np.float64))
             return summed.astype(np.float32)
         rewards = np.asarray(self._function(terms.copy()))
         if rewards.shape != terms.shape[:1]:

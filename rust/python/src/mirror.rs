@@ -222,6 +222,13 @@ impl WorldMirror {
         })
     }
 
+    fn lights_ahead(&self, py: Python<'_>, reach_m: f32) -> PyResult<Vec<String>> {
+        self.with(py, |mirror| {
+            let ids = mirror.lights_ahead(reach_m).into_iter();
+            Ok(ids.map(str::to_owned).collect())
+        })
+    }
+
     fn name_scripted(&self, py: Python<'_>, ids: Vec<u32>, walker_ids: Vec<u32>) -> PyResult<()> {
         self.with(py, |mirror| mirror.name_scripted(ids, walker_ids))
     }

@@ -33,6 +33,7 @@ pub mod events;
 mod geometry;
 mod hash;
 mod info;
+pub mod ledger;
 pub mod lights;
 pub mod mirror;
 pub mod network;

@@ -11,12 +11,13 @@
 //! change of the forward speed over the step, which is what the world means by it.
 
 mod contacts;
+mod lights;
 mod sighting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use carla_online_roads::{LanePoint, Light};
+use carla_online_roads::LanePoint;
 
 use crate::course::Course;
 use crate::dynamics::{CarState, GEARS, HALF_EXTENTS_M};
@@ -27,7 +28,7 @@ use crate::info::INFO;
 use crate::network::users::User;
 use crate::network::walkers::Walker;
 use crate::network::{Way, route_through};
-use crate::observe::{ActorKind, ActorPose, EgoPose, LightState, Observation};
+use crate::observe::{ActorKind, ActorPose, EgoPose, Observation};
 use crate::raster::BirdseyeKind;
 use crate::report::ego_pose;
 use crate::scene::SceneBox;
@@ -164,38 +165,6 @@ impl Mirror {
         self.world.state.vehicles.clear();
         self.world.state.ways.clear();
         self.scripted_ids.clear();
-    }
-
-    /// What the traffic lights show, by the number of their signal in the OpenDRIVE file.
-    pub fn lights(&self) -> Vec<(&str, LightState)> {
-        let (map, clock) = (&self.world.course().map, self.world.clock());
-        let mut shown = Vec::new();
-        for (group, lights) in map.light_groups().iter().enumerate() {
-            for (phase, turn) in lights.phases.iter().enumerate() {
-                shown.extend(turn.lights.iter().map(|&signal| {
-                    let light = Light {
-                        signal,
-                        group: group as u32,
-                        phase: phase as u16,
-                    };
-                    (&*map.signals()[signal as usize].id, clock.shows(&light))
-                }));
-            }
-        }
-        shown
-    }
-
-    /// Has each light show what the simulator shows, by the number of its signal; lights that aren't named are red.
-    pub fn show_lights(&mut self, lights: &[(String, LightState)]) {
-        let shown: BTreeMap<&str, LightState> = lights
-            .iter()
-            .map(|(id, state)| (id.as_str(), *state))
-            .collect();
-        let signals = self.world.course().map.signals().iter();
-        let states =
-            signals.map(|signal| shown.get(&*signal.id).copied().unwrap_or(LightState::Red));
-        let states: Arc<[LightState]> = states.collect();
-        self.world.show_lights(Some(states));
     }
 
     /// Shows the ego before the first step: where the simulator has put it.

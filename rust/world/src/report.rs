@@ -142,23 +142,23 @@ impl World {
             (f64::from(ego.station_m) / length_m).clamp(0.0, 1.0)
         };
         let outside_factor = score::outside_factor(tally.rules.outside_m, tally.distance_m);
-        let infraction_score =
-            score::infraction_score(&tally.counts, tally.min_speed_share()) * outside_factor;
-        let driving_score = score::driving_score(completion, infraction_score);
         let reference_s = self.reference_time_s();
+        let drive = score::Drive {
+            completion,
+            min_speed_share: tally.min_speed_share(),
+            outside_factor,
+            reference_time_s: reference_s,
+            time_s: self.time_s(),
+        };
+        let scores = score::Scores::new(&tally.counts, &drive);
         let near = f64::from(tally.near_steps.max(1));
         let flag = |value: bool| f64::from(u8::from(value));
         let info = Info {
             progress_m: f64::from(progress_m),
             route_completion: completion,
-            driving_score,
-            timed_driving_score: score::timed_driving_score(
-                driving_score,
-                completion,
-                reference_s,
-                self.time_s(),
-            ),
-            infraction_score,
+            driving_score: scores.driving_score,
+            timed_driving_score: scores.timed_driving_score,
+            infraction_score: scores.infraction_score,
             sim_time_s: self.time_s(),
             frame: f64::from(self.state().frame),
             reference_time_s: reference_s,
@@ -177,15 +177,8 @@ impl World {
             min_speed_share: tally.min_speed_share().unwrap_or(1.0),
             deviated: flag(ending.deviated),
             outside_lanes_share: 1.0 - outside_factor,
-            driving_score_1_0: score::driving_score(
-                completion,
-                score::infraction_score_1_0(&tally.counts) * outside_factor,
-            ),
-            driving_score_2_0: score::driving_score(
-                completion,
-                score::infraction_score_2_0(&tally.counts, tally.min_speed_share())
-                    * outside_factor,
-            ),
+            driving_score_1_0: scores.driving_score_1_0,
+            driving_score_2_0: scores.driving_score_2_0,
             least_ttc_s: f64::from(tally.ease.least_ttc_s),
             short_ttc_events: f64::from(tally.ease.short_ttcs),
             discomfort_events: f64::from(tally.ease.discomforts.iter().sum::<i32>()),

@@ -147,6 +147,16 @@ impl Gathered {
     }
 }
 
+/// The weighted sum of each row of terms, summed in the order of [`REWARD_TERMS`].
+pub fn weigh(terms: &[f32], weights: &[f64; REWARD_TERMS.len()], out: &mut [f64]) {
+    for (row, sum) in terms.chunks_exact(REWARD_TERMS.len()).zip(out) {
+        let weighted = row.iter().zip(weights);
+        *sum = weighted
+            .map(|(&term, weight)| f64::from(term) * weight)
+            .sum();
+    }
+}
+
 /// Time until a gap that closes at `closing_mps` is gone, seconds, [`LONGEST_TTC_S`] at most.
 pub fn time_to_collision_s(gap_m: f32, closing_mps: f32) -> f32 {
     if closing_mps <= 0.0 {

@@ -148,6 +148,58 @@ pub fn timed_driving_score(
     driving_score * (reference_time_s * route_completion / time_s).min(1.0)
 }
 
+/// How far and how fast a route was driven.
+#[derive(Debug, Clone, Copy)]
+pub struct Drive {
+    /// Share of the route, [0, 1].
+    pub completion: f64,
+    /// p of the module's table; `None` when there was never traffic near.
+    pub min_speed_share: Option<f64>,
+    /// See [`outside_factor`].
+    pub outside_factor: f64,
+    /// Reference time of the route, seconds.
+    pub reference_time_s: f64,
+    /// Time taken, seconds.
+    pub time_s: f64,
+}
+
+/// All scores of a route.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// The factor by which infractions lower Leaderboard 2.1's score.
+    pub infraction_score: f64,
+    /// Leaderboard 2.1's, 0 to 100.
+    pub driving_score: f64,
+    /// The same with the time factor.
+    pub timed_driving_score: f64,
+    /// Leaderboard 1.0's.
+    pub driving_score_1_0: f64,
+    /// Leaderboard 2.0's.
+    pub driving_score_2_0: f64,
+}
+
+impl Scores {
+    /// The scores of a route driven with these infractions.
+    pub fn new(counts: &Counts, drive: &Drive) -> Self {
+        let (completion, factor) = (drive.completion, drive.outside_factor);
+        let infraction_score = infraction_score(counts, drive.min_speed_share) * factor;
+        let score = driving_score(completion, infraction_score);
+        let earlier = |penalty: f64| driving_score(completion, penalty * factor);
+        Self {
+            infraction_score,
+            driving_score: score,
+            timed_driving_score: timed_driving_score(
+                score,
+                completion,
+                drive.reference_time_s,
+                drive.time_s,
+            ),
+            driving_score_1_0: earlier(infraction_score_1_0(counts)),
+            driving_score_2_0: earlier(infraction_score_2_0(counts, drive.min_speed_share)),
+        }
+    }
+}
+
 /// Reference time of a route: its length at the limit, and a quarter more.
 pub fn reference_time_s(length_m: f64, speed_limit_mps: f64) -> f64 {
     1.25 * length_m / speed_limit_mps

@@ -1,10 +1,12 @@
 //! A drive that is judged from outside is judged like the world's own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use carla_online_world::mirror::{EgoSighting, Mirror, Obstacle, Sighting};
 use carla_online_world::{
-    ActorKind, OBSERVATION_DIM, Setup, State, World, WorldConfig, score::infraction,
+    ActorKind, LightState, MapKind, OBSERVATION_DIM, Setup, State, World, WorldConfig,
+    score::infraction,
 };
 
 fn setup() -> Arc<Setup> {
@@ -45,6 +47,30 @@ fn others_of(state: &State) -> Vec<Sighting> {
             half_extents_m: vehicle.half_extents_m(),
         })
         .collect()
+}
+
+/// What every light shows, as a simulator says it.
+fn lights_of(world: &World) -> Vec<(String, LightState)> {
+    let (map, clock) = (&world.course().map, world.clock());
+    let mut told = Vec::new();
+    for (group, lights) in map.light_groups().iter().enumerate() {
+        for (phase, turn) in lights.phases.iter().enumerate() {
+            let shown = clock.colour(group as u32, phase as u16);
+            let ids = turn
+                .lights
+                .iter()
+                .map(|&light| &map.signals()[light as usize].id);
+            told.extend(ids.map(|id| (id.to_string(), shown)));
+        }
+    }
+    told
+}
+
+const fn opposite(state: LightState) -> LightState {
+    match state {
+        LightState::Red => LightState::Green,
+        LightState::Green | LightState::Yellow => LightState::Red,
+    }
 }
 
 fn action(step: u32) -> [f32; 2] {
@@ -202,4 +228,59 @@ fn a_contact_counts_once_until_the_two_have_parted() {
     assert_eq!(drive(touch + 0.05, true), (1, true));
     assert_eq!(drive(touch - 0.05, true), (1, true));
     assert_eq!(drive(touch + 0.05, false), (0, false));
+}
+
+/// Who knows only the lights that `lights_ahead` names sees and is charged the same, through green and red.
+#[test]
+fn no_other_light_says_anything_to_the_ego() {
+    const AGAIN_M: f64 = 20.0;
+    let mut config = WorldConfig::default();
+    (config.map.kind, config.map.lanes) = (MapKind::Grid, 1);
+    (config.traffic.slow_vehicles, config.traffic.fast_vehicles) = (0, 0);
+    config.decision_steps = 1;
+    let setup = Arc::new(Setup::new(config).unwrap());
+    let (mut ran, mut lit) = (0, 0);
+    for seed in 0..12 {
+        let mut world = World::reset(Arc::clone(&setup), seed).unwrap();
+        let start = || Mirror::reset(Arc::clone(&setup), seed).unwrap();
+        let (mut knowing, mut asking) = (start(), start());
+        let (mut ahead, mut asked_at_m) = (BTreeSet::new(), f64::NEG_INFINITY);
+        while !world.has_ended() && world.time_s() < 60.0 {
+            let all = lights_of(&world);
+            knowing.show_lights(&all);
+            if world.state().tally.distance_m - asked_at_m > AGAIN_M {
+                asked_at_m = world.state().tally.distance_m;
+                ahead = asking
+                    .lights_ahead(105.0)
+                    .into_iter()
+                    .map(String::from)
+                    .collect();
+            }
+            let heard = all.iter().map(|(id, state)| {
+                let shown = if ahead.contains(id) {
+                    *state
+                } else {
+                    opposite(*state)
+                };
+                (id.clone(), shown)
+            });
+            asking.show_lights(&heard.collect::<Vec<_>>());
+            let ego = &world.state().ego;
+            let steer = -0.08 * ego.lateral_m - 0.6 * ego.heading_error_rad;
+            let action = [steer, if ego.car.speed_mps < 8.0 { 0.5 } else { 0.0 }];
+            world.step(action);
+            for mirror in [&mut knowing, &mut asking] {
+                mirror.decide(action);
+                mirror.plan();
+                mirror.look(&ego_of(world.state()), &[], &[]);
+            }
+            let (theirs, ours) = (knowing.conclude().unwrap(), asking.conclude().unwrap());
+            assert_eq!(ours.infractions, theirs.infractions, "seed {seed}");
+            let expected = observed(|out| knowing.observe(out));
+            assert_eq!(observed(|out| asking.observe(out)), expected, "seed {seed}");
+            lit += u32::from(knowing.world().signals().light.is_some());
+        }
+        ran += knowing.conclude().unwrap().infractions[infraction::RED_LIGHT];
+    }
+    assert!(ran > 3 && lit > 1000, "{ran} {lit}");
 }

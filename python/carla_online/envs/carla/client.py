@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -84,24 +82,25 @@ class Connection:
             keep_for_ever(self)
             raise
 
-    @contextmanager
-    def guard(self, doing: str) -> Iterator[None]:
-        """Turns the client's errors into ours; `doing` says what failed.
+    def guard(self, doing: str) -> Guard:
+        """Returns a context that turns the client's errors into ours; `doing` says what failed.
 
-        Raises:
-            SimulatorTimeout: The server is there and didn't answer in time.
-            SimulatorCrashed: Nothing listens at its port any more.
-            SimulatorError: It answered with an error.
+        Within it are raised:
+
+        - `SimulatorTimeout`: the server is there and didn't answer in time.
+        - `SimulatorCrashed`: nothing listens at its port any more.
+        - `SimulatorError`: it answered with an error.
         """
-        try:
-            yield
-        except RuntimeError as error:
-            reason = f"{self.address}: {doing} failed: {' '.join(str(error).split())}"
-            if not self._is_listening():
-                raise SimulatorCrashed(f"{reason}; nothing listens there any more") from error
-            if "time-out" in str(error):
-                raise SimulatorTimeout(f"{reason}; is it busy, paused or hanging?") from error
-            raise SimulatorError(reason) from error
+        return Guard(self, doing)
+
+    def fault(self, doing: str, error: RuntimeError) -> SimulatorError:
+        """Returns what an error of the client's means; `doing` says what failed."""
+        reason = f"{self.address}: {doing} failed: {' '.join(str(error).split())}"
+        if not self._is_listening():
+            return SimulatorCrashed(f"{reason}; nothing listens there any more")
+        if "time-out" in str(error):
+            return SimulatorTimeout(f"{reason}; is it busy, paused or hanging?")
+        return SimulatorError(reason)
 
     def load_road(self, xodr: str) -> None:
         """Loads a generated road.
@@ -204,6 +203,28 @@ class Connection:
                 return True
         except OSError:
             return False
+
+
+class Guard:
+    """A context that turns the client's errors into ours. A generator would do, at the price of an actor's pose a step.
+
+    Args:
+        connection: The client's connection.
+        doing: What failed, if it fails.
+    """
+
+    __slots__ = ("_connection", "_doing")
+
+    def __init__(self, connection: Connection, doing: str) -> None:
+        self._connection, self._doing = connection, doing
+
+    def __enter__(self) -> None:
+        """Does nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Raises our error in place of the client's."""
+        if isinstance(error, RuntimeError):
+            raise self._connection.fault(self._doing, error) from error
 
 
 def keep_for_ever(*objects: object) -> None:

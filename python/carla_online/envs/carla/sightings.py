@@ -90,11 +90,12 @@ class Watcher:
 
 def _sighting(actor: Any, form: _Form) -> Sighting:
     pose, velocity = actor.get_transform(), actor.get_velocity()
-    yaw_rad = math.radians(pose.rotation.yaw)
+    place, yaw_deg = pose.location, pose.rotation.yaw
+    yaw_rad = math.radians(yaw_deg)
     cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
-    x = pose.location.x + form.offset_x * cos - form.offset_y * sin
-    y = pose.location.y + form.offset_x * sin + form.offset_y * cos
+    x = place.x + form.offset_x * cos - form.offset_y * sin
+    y = place.y + form.offset_x * sin + form.offset_y * cos
     return (
-        actor.id, form.kind, x, y, pose.location.z, pose.rotation.yaw,
+        actor.id, form.kind, x, y, place.z, yaw_deg,
         velocity.x, velocity.y, form.half_length, form.half_width,
     )  # fmt: skip

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from carla_online.envs.contract import INFRACTION_NAMES
 
 EVENT_INFRACTIONS: Final[Mapping[str, str]] = {
     "COLLISION_STATIC": "collision_static",
@@ -34,14 +34,16 @@ _JUDGES: Final[Mapping[str, tuple[str, ...]]] = {
 """What a criterion's class judges, whether or not it has found anything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+_NONE: Final = (0,) * len(INFRACTION_NAMES)
+
+
+class Findings(NamedTuple):
     """The criteria after a tick."""
 
-    counts: Mapping[str, int] = field(default_factory=dict)
-    """Events so far, by infraction."""
-    judged: frozenset[str] = frozenset()
-    """Infractions that a criterion of the scenario watches."""
+    counts: tuple[int, ...] = _NONE
+    """Events so far, in the order of `INFRACTION_NAMES`."""
+    watched: tuple[bool, ...] = (False,) * len(INFRACTION_NAMES)
+    """Whether a criterion of the scenario watches for them."""
     route_completion: float | None = None
     """Share of the route, [0, 1]; None where no criterion follows a route."""
     outside_lanes_share: float | None = None
@@ -58,7 +60,9 @@ class CriteriaReader:
     def __init__(self, criteria: Iterable[Any]) -> None:
         self._criteria = list(criteria)
         kinds = [{base.__name__ for base in type(criterion).__mro__} for criterion in self._criteria]
-        self._judged = frozenset(name for names in kinds for kind in names for name in _JUDGES.get(kind, ()))
+        watched = {name for names in kinds for kind in names for name in _JUDGES.get(kind, ())}
+        self._watched = tuple(name in watched for name in INFRACTION_NAMES)
+        self._counts, self._events = _NONE, 0
         self._by_kind: dict[str, Any] = {
             kind: criterion
             for criterion, names in zip(self._criteria, kinds, strict=True)
@@ -68,13 +72,16 @@ class CriteriaReader:
 
     def read(self) -> Findings:
         """Returns what the criteria have found so far."""
-        counts: Counter[str] = Counter()
-        for criterion in self._criteria:
-            for event in list(criterion.events):  # a sensor's thread may add one meanwhile
-                name = EVENT_INFRACTIONS.get(_type_name(event))
-                if name is not None:
-                    counts[name] += 1
-        return Findings(counts, self._judged, self._share("RouteCompletionTest"), self._outside())
+        # Most decisions find nothing new; a sensor's thread may add an event meanwhile, which is then read next time.
+        events = sum(len(criterion.events) for criterion in self._criteria)
+        if events != self._events:
+            self._counts, self._events = self._count(), events
+        return Findings(self._counts, self._watched, self._share("RouteCompletionTest"), self._outside())
+
+    def _count(self) -> tuple[int, ...]:
+        found = [_type_name(event) for criterion in self._criteria for event in list(criterion.events)]
+        names = [EVENT_INFRACTIONS.get(name) for name in found]
+        return tuple(names.count(name) for name in INFRACTION_NAMES)
 
     def verdicts(self) -> dict[str, dict[str, Any]]:
         """Returns every criterion's status and value, by its name."""

@@ -34,6 +34,8 @@ _NOT_COLUMNS: Final = (
 )  # fmt: skip
 """Keys that this class fills in; the observing world's row has the others."""
 _COLUMNS: Final = [key.name for key in INFO_KEYS if key.name not in _NOT_COLUMNS and key.dtype != object]
+_ROW_NAMES: Final = ["progress" if name == "progress_m" else name for name in _native.WorldBatch.info_names()]
+_PLACES: Final = np.array([_ROW_NAMES.index(name) for name in _COLUMNS])
 
 Observation = Any
 """float32 [D], or a dictionary of `vector` and `birdseye`."""
@@ -142,6 +144,7 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
 
     def scene(self) -> Scene:
         """Returns where the ego and the others are, and what holds at the stop lines near."""
+        self._session.show_all_lights()
         return read_scene(self._session.mirror.scene(), self._session.mirror.stops())
 
     def road(self) -> list[Polyline]:
@@ -163,10 +166,10 @@ class ScenarioDriver(gym.Env[Observation, NDArray[np.float32]]):
         return {"vector": vector, "birdseye": view}
 
     def _info(
-        self, row: dict[str, float], infractions: NDArray[np.int32], terms: NDArray[np.float32]
+        self, row: NDArray[np.float64], infractions: NDArray[np.int32], terms: NDArray[np.float32]
     ) -> dict[str, Any]:
         # Plain numbers: the worker's shared arrays have the contract's types.
-        info: dict[str, Any] = {name: row[name] for name in _COLUMNS}
+        info: dict[str, Any] = dict(zip(_COLUMNS, row[_PLACES].tolist(), strict=True))
         info |= {
             "infractions": infractions,
             "reward_terms": terms,

@@ -20,7 +20,7 @@ from carla_online.envs.scenario_runner.checkout import Checkout
 from carla_online.envs.scenario_runner.cleaning import clean_up
 from carla_online.envs.scenario_runner.config import ScenarioConfig, ScenarioRunnerEnvConfig
 from carla_online.envs.scenario_runner.criteria import CriteriaReader
-from carla_online.envs.scenario_runner.ledger import Entry, Judged, Ledger, TreeState
+from carla_online.envs.scenario_runner.ledger import Entry, Ledger, TreeState
 from carla_online.envs.scenario_runner.sights import Sights
 from carla_online.envs.scenario_runner.town import Town
 from carla_online.envs.scenario_runner.tree import ScenarioTree
@@ -70,7 +70,7 @@ class Session:
     def __init__(self, config: ScenarioRunnerEnvConfig, checkout: Checkout, town: Town, decision_steps: int) -> None:
         self._config, self._checkout, self._town = config, checkout, town
         self._decision_steps = decision_steps
-        self._info_names = ["progress" if name == "progress_m" else name for name in _native.WorldBatch.info_names()]
+        self._info_size = len(_native.WorldBatch.info_names())
         self._listener: CollisionListener | None = None
         self._built: Any = None
         self._is_dirty = False
@@ -83,8 +83,8 @@ class Session:
         self.left_over = 0
         self.draws: NDArray[np.float64] = np.zeros(len(DRAW_NAMES))
 
-    def begin(self, seed: int) -> dict[str, float]:
-        """Begins the episode of a seed; returns its info row.
+    def begin(self, seed: int) -> NDArray[np.float64]:
+        """Begins the episode of a seed; returns the world's info row, float64 [I].
 
         Raises:
             SimulatorError: The server failed, or the scenario can't be built.
@@ -133,7 +133,7 @@ class Session:
         self._tree.see(snapshot)
         self.criteria = CriteriaReader(self._built.get_criteria())
         self._ledger = Ledger(self.scenario.reference_time_s)
-        self._sights = Sights(connection, ego)
+        self._sights = Sights(connection, ego, self.mirror)
         seen = self._sights.ego(snapshot)
         if seen is None:
             raise SimulatorError(f"{connection.address}: {self.scenario.name!r} was without its ego after one tick.")
@@ -162,8 +162,13 @@ class Session:
         if terminated or truncated or has_ended:
             with connection.guard("ending a scenario"):
                 self._terminate()  # some criteria say only now what they have found
-        judged = Judged(counts, terms, terminated, truncated, self._row())
+        judged = Entry(counts, terms, self._row(), terminated, truncated)
         return self._ledger.enter(judged, self.criteria.read(), self._tree.state)
+
+    def show_all_lights(self) -> None:
+        """Has the world see what all lights show, not only those that the ego has to heed."""
+        with self._town.connection.guard("asking what lights show"):
+            self.mirror.show_lights(self._sights.all_lights())
 
     @property
     def state(self) -> TreeState:
@@ -207,11 +212,10 @@ class Session:
             self._is_terminated = True
             self._built.terminate()
 
-    def _row(self) -> dict[str, float]:
-        obs, row = np.zeros(_native.WorldBatch.obs_dim, np.float32), np.zeros(len(self._info_names))
-        self.mirror.observe(obs, row)
-        self.obs = obs
-        return dict(zip(self._info_names, row.tolist(), strict=True))
+    def _row(self) -> NDArray[np.float64]:
+        self.obs, row = np.zeros(_native.WorldBatch.obs_dim, np.float32), np.zeros(self._info_size)
+        self.mirror.observe(self.obs, row)
+        return row
 
     def _advance(self, control: Any) -> bool:
         """Makes one step of the simulation; returns whether the world's judgement ends the episode."""
