@@ -1,17 +1,22 @@
 """Acceptance of the stability guard: faults put in on purpose, and clean runs. Parts of `make accept SUITE=grpo`.
 
-`CARLA_ONLINE_GUARD=sac_pendulum,grpo_pendulum` chooses configurations, `CARLA_ONLINE_GUARD_CLEAN=4` fewer clean runs.
+`CARLA_ONLINE_GUARD=sac_pendulum,grpo_pendulum` chooses configurations, `CARLA_ONLINE_GUARD_CLEAN=4` fewer clean runs;
+`CARLA_ONLINE_GUARD_RUNS=FOLDER` keeps the runs there, and those found there that ended are not run again (the clean
+runs of the straight world take hours).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +29,15 @@ from figures import ROOT, Figures
 
 CONFIGS = os.environ.get("CARLA_ONLINE_GUARD", "sac_pendulum,grpo_pendulum,sac_straight,grpo_straight").split(",")
 CLEAN_RUNS = int(os.environ.get("CARLA_ONLINE_GUARD_CLEAN", "20"))
+KEPT = os.environ.get("CARLA_ONLINE_GUARD_RUNS")
 PROGRAM = ROOT / "tests" / "support" / "faults.py"
 OPTIONS = {
     "sac_pendulum": ("score_every=100",),
     "grpo_pendulum": ("score_every=2000",),
-    "sac_straight": ("score_every=32000", "steps=800000", "episodes=40"),
-    "grpo_straight": ("score_every=65536", "steps=3000000", "episodes=40"),
+    "sac_straight": ("score_every=32000", "episodes=40"),
+    "grpo_straight": ("score_every=65536", "episodes=40"),
 }
-"""How often a policy is scored, in environment steps; and shorter runs where the default length takes long."""
+"""How often a policy is scored, in environment steps, and on how many episodes."""
 LEAST_AT_ROLLBACK, LEAST_AT_END = 0.75, 0.95
 
 
@@ -65,22 +71,36 @@ class Course:
 
 
 def run(config: str, folder: Path, *options: str) -> Course:
-    """Runs one course in a process of its own."""
+    """Runs one course in a process of its own, unless it is there already."""
+    told = folder / "course.json"
+    if told.exists():
+        return Course(json.loads(told.read_text()))
+    shutil.rmtree(folder, ignore_errors=True)  # a run that was interrupted
     words = [sys.executable, str(PROGRAM), config, str(folder), *OPTIONS[config], *options]
     result = subprocess.run(
         words, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     if result.returncode != 0:
         raise RuntimeError(f"{' '.join(words)} ended with {result.returncode}: {result.stderr[-2000:]}")
-    return Course(json.loads((folder / "course.json").read_text()))
+    return Course(json.loads(told.read_text()))
+
+
+@contextmanager
+def runs_of(part: str, config: str) -> Iterator[Path]:
+    """Where a part's runs of a configuration go: a folder that is kept, or one of its own that isn't."""
+    if KEPT is not None:
+        yield Path(KEPT) / part / config
+        return
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def faults(figures: Figures) -> None:
     """Each fault is caught in time, taken back, and learning recovers."""
     for config in CONFIGS:
-        with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
+        with runs_of("faults", config) as folder, ThreadPoolExecutor(2) as pool:
             started_s = time.monotonic()
-            jobs = {fault: pool.submit(run, config, Path(name) / fault, f"fault={fault}") for fault in FAULTS}
+            jobs = {fault: pool.submit(run, config, folder / fault, f"fault={fault}") for fault in FAULTS}
             clean = jobs["none"].result()
             bottom, top = clean.told["random_score"], clean.level
             figures.note(f"{config}: a random policy scores {bottom:.1f}, a clean run {top:.1f}")
@@ -114,12 +134,10 @@ def _judge(figures: Figures, config: str, course: Course, *, bottom: float, top:
 def clean(figures: Figures) -> None:
     """Runs without a fault raise no alarm."""
     for config in CONFIGS:
-        with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
+        with runs_of("clean", config) as folder, ThreadPoolExecutor(2) as pool:
             started_s = time.monotonic()
             never = "score_every=1000000000"
-            jobs = [
-                pool.submit(run, config, Path(name) / str(seed), f"seed={seed}", never) for seed in range(CLEAN_RUNS)
-            ]
+            jobs = [pool.submit(run, config, folder / str(seed), f"seed={seed}", never) for seed in range(CLEAN_RUNS)]
             courses = [job.result() for job in jobs]
         alarms = [f"seed {i}: {course.told['texts']}" for i, course in enumerate(courses) if course.told["rollbacks"]]
         figures.check(

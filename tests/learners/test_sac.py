@@ -79,11 +79,13 @@ def test_critic_loss_equals_the_hand_computed_one_and_termination_cuts_the_boots
         next_q = np.minimum(*(reference_q(learner.target_critic, index, inputs) for index in range(2)))
         target = batch.reward.numpy() + discount * (next_q - float(learner.temperature) * logp)
         taken = torch.cat([batch.obs, batch.baseline_action, batch.executed_action], dim=1).numpy()
-        errors = [(reference_q(learner.critic, index, taken) - target) ** 2 for index in range(2)]
-        expected = sum(error.mean() for error in errors)
+        critics = [reference_q(learner.critic, index, taken) for index in range(2)]
+        expected = sum(((critic - target) ** 2).mean() for critic in critics)
+        fit = 1.0 - (target - np.mean(critics, axis=0)).var() / target.var()
         metrics = learner.update(batch)
         # float32 networks against float64: six digits.
         assert float(metrics["q_loss"]) == pytest.approx(expected, rel=1e-4)
+        assert float(metrics["q_fit"]) == pytest.approx(fit, abs=1e-4)
 
 
 def copy_generator(generator: torch.Generator) -> torch.Generator:
@@ -108,8 +110,10 @@ def test_the_critic_overfits_one_batch_and_the_actor_follows_its_gradient():
         torch.zeros_like(batch.baseline_action),
     )
     assert rewards.std() > 0
-    losses = [float(learner.update(centred)["q_loss"]) for _ in range(600)]
+    told = [learner.update(centred) for _ in range(600)]
+    losses = [float(metrics["q_loss"]) for metrics in told]
     assert np.mean(losses[-20:]) < 0.02 * np.mean(losses[:5])
+    assert float(told[-1]["q_fit"]) > 0.9
     action, _, _ = learner.policy.act(centred.obs.numpy(), deterministic=True)
     assert np.abs(action[:, 0] - wanted).mean() < 0.05
 

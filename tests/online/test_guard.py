@@ -190,6 +190,16 @@ def test_explained_variance_may_start_below_zero_but_not_fall_there():
     assert [fault is None for fault in faults] == [True] * 4 + [False]
 
 
+def test_critics_that_knew_and_know_nothing_any_more_are_found_within_three_updates():
+    watch = Watch(GuardConfig().detectors(q_limit=None))
+    assert all(watch.look({"q_fit": -1.0}).fault is None for _ in range(20))  # they haven't learned yet
+    assert all(watch.look({"q_fit": 0.9}).fault is None for _ in range(60))
+    assert watch.look({"q_fit": -1.5}).fault is None  # a batch with an event that nobody foresaw
+    assert watch.look({"q_fit": 0.8}).fault is None
+    faults = [watch.look({"q_fit": -0.9}).fault for _ in range(3)]
+    assert faults == [None, None, "q_fit is -0.9, below -0.3 for 3 looks"]
+
+
 def test_a_window_is_enough_where_looks_at_batches_must_be_several():
     for by_window, faults in ((False, [None] * 2), (True, [True])):
         watch = Watch(GuardConfig().detectors(q_limit=None, by_window=by_window))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from carla_online.learners.optimisers import (
 )
 from carla_online.policies.actor import ActorPolicy
 from carla_online.policies.networks import squash
+
+_LEAST_SPREAD: Final = 1e-6
+"""Variances of targets below this, in squared rewards, are as good as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class SACLearner:
         with torch.no_grad():
             torch._foreach_lerp_(self._target_parameters, self._critic_parameters, self.config.target_rate)
         metrics = {"q_loss": critic_loss, "q_mean": q.mean(), "q_max": q.abs().max(), "q_grad_norm": critic_norm}
-        metrics["critic_step"] = self._critic_movement.measure()
+        metrics |= {"critic_step": self._critic_movement.measure(), "q_fit": _fit(q.detach(), target)}
 
         if train_actor and self.updates % self.config.actor_every == 0:
             # Actor: J_pi (9), reparametrised: E[temperature log pi - min Q].
@@ -237,6 +241,13 @@ class SACLearner:
             "critic_optimiser": self.critic_optimiser,
             "temperature_optimiser": self.temperature_optimiser,
         }
+
+
+def _fit(q: Tensor, target: Tensor) -> Tensor:
+    """Returns the share of the targets' variance [B] that the critics' mean [E, B] explains; below 0: none."""
+    missed, spread = torch.stack((target - q.mean(dim=0), target)).var(dim=1, correction=0).clamp(min=_LEAST_SPREAD)
+    share: Tensor = 1.0 - missed / spread
+    return share
 
 
 def _parameters(encoder: nn.Module | None) -> list[Tensor]:

@@ -50,6 +50,9 @@ class GuardConfig(Config):
     reward_ratio: LimitConfig = LimitConfig(stop=6.0, looks=2)
     """Size of the rewards that came over that of the expected ones, in multiples of its median; and twice the largest
     healthy one, because rare severe events come in lumps."""
+    q_fit: LimitConfig = LimitConfig(stop=-0.3, looks=3)
+    """Share of the targets' variance that the critics explain, once it was above 0.5: near -1 for targets that have
+    nothing to do with the states any more; looked at each time."""
     loss: LimitConfig = LimitConfig(stop=100.0, looks=3)
     """Loss of the critics or of the value network, in multiples of its median."""
     gradient: LimitConfig = LimitConfig(stop=100.0, looks=3)
@@ -113,6 +116,7 @@ class GuardConfig(Config):
                 "reward_agreement", agreement, side="below", of_median=True, least_median=0.2, settle_looks=settle
             ),
             times_median("reward_ratio", self.reward_ratio, healthy=_EXPECTED_RATIO, lumps=_LUMPS),
+            Detector("q_fit", self.q_fit, side="below", settle_looks=settle, healthy=0.5),
             times_median("q_loss", self.loss),
             times_median("value_loss", self.loss),
             times_median("q_grad_norm", self.gradient),

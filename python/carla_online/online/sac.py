@@ -35,8 +35,8 @@ from carla_online.replay.mixture import MixtureSampler
 _OFFLINE_ROWS: Final = 1_000
 _FED_UPDATES: Final = 32
 """Updates in one call where others feed the trainer."""
-_STEPS: Final = ("critic_step", "actor_step")
-"""How far the weights moved in one update: watched at each."""
+_STEPS: Final = ("critic_step", "actor_step", "q_fit")
+"""What one update can spoil: how far the weights moved, and what the critics say of its targets. Watched at each."""
 _FRESH_ROWS: Final = 256
 _FRESH_HALF_LIFE_ROWS: Final = 256
 """The newest transitions, on which the guard compares rewards with the critics' expectation."""
