@@ -121,6 +121,9 @@ class Limit:
                 continue
             self.spans.append((end, one[name].nbytes))
             end += one[name].nbytes
+        # What ours stores beside: truncated, episode and step.
+        self.beside = [(end, 1), (end + 1, 8), (end + 9, 8)]
+        end += 17
         stride = -(-end // 64) * 64
         self.spans = [(stride + 16 if offset < 0 else offset, size) for offset, size in self.spans]
         spare = -(-(16 + one["obs"].nbytes) // 64) * 64 if linked else 0
@@ -141,14 +144,28 @@ class Limit:
         append = self.ring.appender([*self.spans, *[(0, 8)] * extra], streams=1, checksum=False)
         return repeated(lambda: append(*arrays)) if extra else _five(append, arrays)
 
-    def add_copy(self, count: int, *, checksum: bool = False) -> Run:
-        """The copies alone, from arrays bound once, one row a stream."""
-        return repeated(self.ring.append_loop(self.spans, self.arrays(count), streams=count, checksum=checksum))
+    def add_copy(self, count: int, *, checksum: bool = False, like_ours: bool = False) -> Run:
+        """The copies alone, from arrays bound once, one row a stream. Like ours: all that ours stores, summed up in
+        private memory.
+        """
+        spans, arrays = (self._all(count) if like_ours else (self.spans, self.arrays(count)))
+        return repeated(self.ring.append_loop(spans, arrays, streams=count, checksum=checksum, private=like_ours))
 
-    def sample(self, batch: int, *, guarded: bool) -> Run:
-        """Random numbers, prefetch, copy; guarded: with the replay's checks of the block before and after."""
-        outputs = [np.zeros_like(array) for array in self.arrays(batch)]
-        return repeated(self.ring.gather_loop(self.spans, outputs, batch=batch, seed=7, guarded=guarded))
+    def sample(self, batch: int, *, guarded: bool, like_ours: bool = False) -> Run:
+        """Random numbers, prefetch, copy; guarded: with the replay's checks of the block before and after. Like ours: all
+        that ours returns, the n-step return and its discount with it.
+        """
+        spans, arrays = (self._all(batch) if like_ours else (self.spans, self.arrays(batch)))
+        if like_ours:
+            reward = spans[self.names.index("rew")]
+            spans, arrays = [*spans, reward, reward], [*arrays, *np.zeros((2, batch), np.float32)]
+        outputs = [np.zeros_like(array) for array in arrays]
+        return repeated(self.ring.gather_loop(spans, outputs, batch=batch, seed=7, guarded=guarded))
+
+    def _all(self, count: int) -> tuple[list[tuple[int, int]], list[np.ndarray]]:
+        """Spans and arrays of everything that ours stores."""
+        beside = [np.zeros(count, np.bool_), np.zeros(count, np.uint64), np.zeros(count, np.uint64)]
+        return [*self.spans, *self.beside], [*self.arrays(count), *beside]
 
 
 def _five(append: Callable[..., None], arrays: list[np.ndarray]) -> Run:

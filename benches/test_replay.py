@@ -58,6 +58,11 @@ class Stand:
             contenders += [
                 Contender("gather loop", "limit", self.limit.sample(batch, guarded=False)),
                 Contender("gather loop, blocks checked", "limit", self.limit.sample(batch, guarded=True)),
+                Contender(
+                    "gather loop like ours: all columns, blocks checked",
+                    "limit",
+                    self.limit.sample(batch, guarded=True, like_ours=True),
+                ),
             ]
         return contenders + [Contender(peer.package, "library", peer.sample(batch)) for peer in self.peers]
 
@@ -79,6 +84,11 @@ class Stand:
             contenders += [
                 Contender("memcpy into the same layout", "limit", self.limit.add_copy(count)),
                 Contender("memcpy and CRC32C", "limit", self.limit.add_copy(count, checksum=True)),
+                Contender(
+                    "memcpy like ours: all columns, summed up in private memory",
+                    "limit",
+                    self.limit.add_copy(count, checksum=True, like_ours=True),
+                ),
             ]
         return contenders + [Contender(peer.package, "library", peer.add(count)) for peer in self.peers]
 

@@ -21,6 +21,8 @@ pub struct State {
     spans: Vec<Span>,
     streams: usize,
     checksum: bool,
+    /// Rows are put together here first, where nobody can change them between checksum and store.
+    private: Option<Vec<u8>>,
     first_block: usize,
     place: usize,
     /// Keeps the checksums from being optimised away.
@@ -29,8 +31,16 @@ pub struct State {
 
 impl State {
     /// A state at the first place of the first blocks.
-    pub fn new(rows: Arc<Rows>, spans: Vec<Span>, streams: usize, checksum: bool) -> Self {
+    pub fn new(
+        rows: Arc<Rows>,
+        spans: Vec<Span>,
+        streams: usize,
+        checksum: bool,
+        is_private: bool,
+    ) -> Self {
+        let reach_bytes = spans.iter().map(|&(offset, size)| offset + size).max();
         Self {
+            private: is_private.then(|| vec![0; reach_bytes.unwrap_or(0)]),
             rows,
             spans,
             streams,
@@ -50,11 +60,20 @@ impl State {
     pub unsafe fn append(&mut self, source: impl Fn(usize) -> *const u8) {
         for stream in 0..self.streams {
             let row = self.rows.row(self.first_block + stream, self.place);
+            let target = self
+                .private
+                .as_mut()
+                .map_or(row, |private| private.as_mut_ptr());
             for (index, &(offset, size)) in self.spans.iter().enumerate() {
-                // SAFETY: the caller's promise; the ring's memory belongs to nobody else.
-                unsafe { copy_item(source(index).add(stream * size), row.add(offset), size) };
+                // SAFETY: the caller's promise; the ring's memory belongs to nobody else, and the private row is as
+                // long as the spans reach.
+                unsafe { copy_item(source(index).add(stream * size), target.add(offset), size) };
             }
-            if self.checksum {
+            if let Some(private) = &self.private {
+                self.digest ^= crc32c::crc32c(private);
+                // SAFETY: every span lies inside its block.
+                unsafe { row.copy_from_nonoverlapping(private.as_ptr(), private.len()) };
+            } else if self.checksum {
                 // SAFETY: a row's whole stride lies inside its block.
                 let bytes = unsafe { std::slice::from_raw_parts(row, self.rows.stride) };
                 self.digest ^= crc32c::crc32c(bytes);
@@ -82,7 +101,7 @@ pub fn function(
     if spans.len() > MAX_ARRAYS {
         return Err(PyValueError::new_err("too many arrays"));
     }
-    let state = Box::leak(Box::new(State::new(rows, spans, streams, checksum)));
+    let state = Box::leak(Box::new(State::new(rows, spans, streams, checksum, false)));
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: c"append".as_ptr(),
         ml_meth: ffi::PyMethodDefPointer {

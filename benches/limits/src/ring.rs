@@ -1,6 +1,6 @@
 //! Rows in private memory, laid out as the replay lays them out: fixed rows in blocks, one block a stream.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -12,6 +12,19 @@ use crate::gather;
 
 /// Offset and length of a field in a row. An offset beyond the stride lies in the next row: a linked next value.
 pub type Span = (usize, usize);
+
+/// Memory that is read at random lies in pages of this size where the system has them, as NumPy's arrays do.
+const LARGE_PAGE_BYTES: usize = 2 << 20;
+
+fn prefer_large_pages(base: *mut u8, size_bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: a hint about whole pages of our own allocation; refused by kernels without such pages.
+    unsafe {
+        libc::madvise(base.cast(), size_bytes, libc::MADV_HUGEPAGE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (base, size_bytes);
+}
 
 /// The memory of a ring.
 pub struct Rows {
@@ -73,15 +86,17 @@ impl Ring {
             blocks > 0 && block_rows > 0 && block_stride >= block_rows * stride,
             "rows don't fit into their blocks",
         )?;
-        let layout = Layout::from_size_align(blocks * block_stride, 4096)
+        let layout = Layout::from_size_align(blocks * block_stride, LARGE_PAGE_BYTES)
             .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
         // SAFETY: the layout isn't empty.
-        let base = unsafe { alloc_zeroed(layout) };
+        let base = unsafe { alloc(layout) };
         if base.is_null() {
             handle_alloc_error(layout);
         }
-        // Every page is touched here, with bytes that no two neighbouring rows share, so that no page stays the
-        // kernel's shared zero page.
+        prefer_large_pages(base, layout.size());
+        // SAFETY: the whole allocation.
+        unsafe { base.write_bytes(0, layout.size()) };
+        // Bytes that no two neighbouring rows share.
         for offset in (0..layout.size()).step_by(64) {
             // SAFETY: inside the allocation.
             unsafe { base.add(offset).write((offset / 64) as u8) };
@@ -120,14 +135,16 @@ impl Ring {
         append::function(py, Arc::clone(&self.rows), spans, streams, checksum)
     }
 
-    /// Returns a loop that copies as the appender does, from arrays bound once.
-    #[pyo3(signature = (spans, arrays, *, streams, checksum))]
+    /// Returns a loop that copies as the appender does, from arrays bound once. With `private`, each row is put together
+    /// and summed up in private memory before it is stored, as the replay does.
+    #[pyo3(signature = (spans, arrays, *, streams, checksum, private))]
     fn append_loop(
         &self,
         spans: Vec<Span>,
         arrays: Vec<Bound<'_, PyAny>>,
         streams: usize,
         checksum: bool,
+        private: bool,
     ) -> PyResult<Loop> {
         require(self.rows.holds(&spans), "a field lies outside its block")?;
         require(
@@ -135,7 +152,8 @@ impl Ring {
             "too many streams",
         )?;
         let arrays = bind(&spans, &arrays, streams)?;
-        let mut state = append::State::new(Arc::clone(&self.rows), spans, streams, checksum);
+        let mut state =
+            append::State::new(Arc::clone(&self.rows), spans, streams, checksum, private);
         Ok(Loop::new(move || {
             // SAFETY: each array holds `streams` items of its span's size, and the spans lie inside the blocks.
             unsafe { state.append(|index| arrays[index].pointer().cast_const()) };

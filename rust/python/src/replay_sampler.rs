@@ -67,7 +67,7 @@ impl ReplaySamplerCore {
 
     fn check(&self, columns: &ReplayColumns, rows: Option<usize>) -> PyResult<()> {
         self.buffer.check().map_err(raised)?;
-        if columns.schema_hash != self.buffer.schema().hash() {
+        if columns.schema_hash != self.buffer.ring().schema_hash() {
             let message = "the arrays were allocated for a buffer of another schema; allocate them from this sampler";
             return Err(Fault::new(ErrorClass::SchemaMismatch, message).into());
         }

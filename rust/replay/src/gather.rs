@@ -24,6 +24,8 @@ pub struct Columns<'a> {
     pub extras: Extras<'a>,
     row_moves: Scatter<'a>,
     next_moves: Scatter<'a>,
+    /// Both, with the reward as the return: all that a row needs whose return is of one step.
+    plain_moves: Scatter<'a>,
 }
 
 impl<'a> Columns<'a> {
@@ -32,13 +34,25 @@ impl<'a> Columns<'a> {
         layout: &RowLayout,
         mut fields: Vec<Column<'a>>,
         mut next: Vec<Column<'a>>,
-        [n_step_reward, discount]: [Column<'a>; 2],
+        [mut n_step_reward, discount]: [Column<'a>; 2],
         extras: Extras<'a>,
     ) -> Self {
         let items: Vec<Item> = layout.linked.iter().chain(&layout.rest).copied().collect();
+        let row_moves = Scatter::new(&items, &mut fields);
+        let next_moves = Scatter::new(&layout.next, &mut next);
+        let reward = Item {
+            column: 0,
+            offset: layout.key.reward,
+            size_bytes: 4,
+        };
+        let returns = Scatter::new(&[reward], std::slice::from_mut(&mut n_step_reward));
+        let plain_moves = row_moves
+            .joined(&next_moves, layout.stride)
+            .joined(&returns, 0);
         Self {
-            row_moves: Scatter::new(&items, &mut fields),
-            next_moves: Scatter::new(&layout.next, &mut next),
+            row_moves,
+            next_moves,
+            plain_moves,
             fields,
             next,
             n_step_reward,
@@ -90,6 +104,19 @@ pub struct Extras<'a> {
     pub source: Option<Column<'a>>,
     /// bool: whether this step of a window is a row.
     pub valid: Option<Column<'a>>,
+}
+
+impl Extras<'_> {
+    /// Whether nothing but the source is told beside the row.
+    pub fn are_absent(&self) -> bool {
+        let numbers = [
+            &self.row_index,
+            &self.row_generation,
+            &self.importance_weight,
+            &self.valid,
+        ];
+        numbers.iter().all(|column| column.is_none())
+    }
 }
 
 /// How far returns look ahead.
@@ -192,8 +219,9 @@ impl Gather {
     ) -> bool {
         let Position { block, place } = position;
         let layout = ring.row();
-        let is_plain = ring.has_plain_mark(block, place)
-            && self.horizon.steps == 1
+        let start = ring.geometry().row_offset(layout, block, place);
+        let is_plain = self.horizon.steps == 1
+            && ring.has_plain_mark(start)
             && layout.key.weight.is_none_or(|offset| {
                 f32::from_ne_bytes(ring.read_number(block, place, offset)) != 0.0
             })
@@ -201,10 +229,7 @@ impl Gather {
         if !is_plain {
             return false;
         }
-        let start = ring.geometry().row_offset(layout, block, place);
-        ring.storage().scatter(start, &mut columns.row_moves, at);
-        ring.storage()
-            .scatter(start + layout.stride, &mut columns.next_moves, at);
+        ring.storage().scatter(start, &mut columns.plain_moves, at);
         let is_terminated = columns.fields[layout.key.terminated_field].item(at, 1) != [0];
         let discount = if is_terminated {
             0.0
@@ -212,8 +237,6 @@ impl Gather {
             self.horizon.gamma as f32
         };
         columns.discount.put(at, discount.to_ne_bytes());
-        let reward: [u8; 4] = ring.read_number(block, place, layout.key.reward);
-        columns.n_step_reward.put(at, reward);
         fence(Ordering::Acquire);
         ring.is_still(BlockLink { block, generation })
     }

@@ -9,6 +9,8 @@ use crate::column::{Column, Source};
 use crate::layout::Item;
 #[cfg(not(loom))]
 use crate::sync::racing_copy;
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+use crate::sync::racing_copy_wide;
 
 /// One item: where it lies in its part of a row, and the start of its column.
 #[derive(Clone, Copy)]
@@ -37,6 +39,15 @@ impl Sorted {
         }
     }
 
+    fn join(&mut self, other: &Self, offset: usize) {
+        for item in other.all() {
+            self.push(Move {
+                offset: item.offset + offset,
+                ..*item
+            });
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &Move> {
         self.words.iter().flatten().chain(&self.long)
     }
@@ -54,6 +65,9 @@ pub struct Scatter<'a> {
     moves: Sorted,
     rows: usize,
     extent: usize,
+    /// The processor has vectors of 32 bytes.
+    #[cfg(target_arch = "x86_64")]
+    is_wide: bool,
     memory: PhantomData<&'a mut [u8]>,
 }
 
@@ -79,6 +93,23 @@ impl<'a> Scatter<'a> {
             extent: moves.extent(),
             moves,
             rows,
+            #[cfg(target_arch = "x86_64")]
+            is_wide: is_x86_feature_detected!("avx"),
+            memory: PhantomData,
+        }
+    }
+
+    /// These moves and those of a part that begins `offset` bytes behind this one.
+    #[must_use]
+    pub fn joined(&self, other: &Self, offset: usize) -> Self {
+        let mut moves = self.moves.clone();
+        moves.join(&other.moves, offset);
+        Self {
+            extent: moves.extent(),
+            moves,
+            rows: self.rows.min(other.rows),
+            #[cfg(target_arch = "x86_64")]
+            is_wide: self.is_wide,
             memory: PhantomData,
         }
     }
@@ -102,13 +133,47 @@ impl<'a> Scatter<'a> {
     #[cfg(not(loom))]
     #[inline]
     pub unsafe fn copy_from(&mut self, row: *const u8, at: usize) {
-        // SAFETY: the columns hold `rows` items of each size, and `at` is below (`require`); the offsets lie in the
-        // readable bytes; columns and rows never overlap.
+        // SAFETY: the caller's promise; `is_wide` says what the processor has.
         unsafe {
+            #[cfg(target_arch = "x86_64")]
+            if self.is_wide {
+                self.copy_long_wide(row, at);
+                return self.copy_words(row, at);
+            }
             for item in &self.moves.long {
                 let target = item.column.add(at * item.size_bytes);
                 racing_copy(row.add(item.offset), target, item.size_bytes);
             }
+            self.copy_words(row, at);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Scatter::copy_from`], on a processor with AVX.
+    #[cfg(all(not(loom), target_arch = "x86_64"))]
+    #[target_feature(enable = "avx")]
+    unsafe fn copy_long_wide(&self, row: *const u8, at: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for item in &self.moves.long {
+                let target = item.column.add(at * item.size_bytes);
+                racing_copy_wide(row.add(item.offset), target, item.size_bytes);
+            }
+            // Narrow instructions after wide ones wait for each other unless the upper halves are cleared.
+            std::arch::x86_64::_mm256_zeroupper();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Scatter::copy_from`].
+    #[cfg(not(loom))]
+    #[inline]
+    unsafe fn copy_words(&self, row: *const u8, at: usize) {
+        // SAFETY: the columns hold `rows` items of each size, and `at` is below (`require`); the offsets lie in the
+        // readable bytes; columns and rows never overlap.
+        unsafe {
             for item in &self.moves.words[0] {
                 racing_copy(row.add(item.offset), item.column.add(8 * at), 8);
             }

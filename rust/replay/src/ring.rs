@@ -74,6 +74,11 @@ impl<S: Storage> Ring<S> {
         &self.geometry
     }
 
+    /// Hash of the schema whose rows it holds.
+    pub fn schema_hash(&self) -> u64 {
+        self.schema_hash
+    }
+
     /// Seed of the checksums of a block's generation.
     pub fn seed(&self, block: u32, generation: u32) -> BlockSeed {
         BlockSeed::new(self.schema_hash, block, generation)
@@ -279,8 +284,7 @@ impl<S: Storage> Ring<S> {
 
     /// Whether a place holds a row with no flag that says more than that.
     #[inline]
-    pub fn has_plain_mark(&self, block: u32, place: u32) -> bool {
-        let offset = self.geometry.row_offset(&self.row, block, place);
+    pub fn has_plain_mark(&self, offset: usize) -> bool {
         let bits = self.storage.data_word(offset).load(Ordering::Relaxed);
         let flags = (bits >> 32) as u32;
         flags == Mark::flag_bits(Mark::ROW) || flags == Mark::flag_bits(Mark::ROW | Mark::START)

@@ -147,16 +147,27 @@ impl Choice {
 /// Every place alike, over the blocks claimed so far.
 #[inline]
 pub fn uniform<S: Storage>(ring: &Ring<S>, draw: Draw) -> Proposal {
-    let block_rows = u64::from(ring.geometry().block_rows);
-    let places = u64::from(ring.claimed_blocks()) * block_rows;
-    let chosen = below(draw.word(), places);
-    let position = Position {
-        block: (chosen / block_rows) as u32,
-        place: (chosen % block_rows) as u32,
-    };
+    uniform_among(ring, ring.claimed_blocks(), draw)
+}
+
+/// Every place of that many blocks alike.
+#[inline]
+pub fn uniform_among<S: Storage>(ring: &Ring<S>, blocks: u32, draw: Draw) -> Proposal {
+    let position = place_among(blocks, ring.geometry().block_rows, draw.word());
     let word = ring.word(position.block);
     let is_there = position.place < u32::from(word.count);
     Proposal::only_if(is_there, position, word.generation)
+}
+
+/// The place that a random word stands for: that of number `below(random, blocks x block_rows)`, without a division.
+#[inline]
+fn place_among(blocks: u32, block_rows: u32, random: u64) -> Position {
+    let block = below(random, u64::from(blocks));
+    let chosen = below(random, u64::from(blocks) * u64::from(block_rows));
+    Position {
+        block: block as u32,
+        place: (chosen - block * u64::from(block_rows)) as u32,
+    }
 }
 
 /// Rows that pass, with their weights summed up.
@@ -206,4 +217,20 @@ pub fn require(is_sound: bool, what: &str, value: f64, range: &str) -> Result<()
     Err(Error::Argument(format!(
         "{what} is {value}; it must lie in {range}"
     )))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{below, place_among};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_place_is_the_quotient_and_the_remainder(blocks in 1_u32.., block_rows in 1_u32..=1024, random: u64) {
+            let chosen = below(random, u64::from(blocks) * u64::from(block_rows));
+            let place = place_among(blocks, block_rows, random);
+            prop_assert_eq!(u64::from(place.block), chosen / u64::from(block_rows));
+            prop_assert_eq!(u64::from(place.place), chosen % u64::from(block_rows));
+        }
+    }
 }

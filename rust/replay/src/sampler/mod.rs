@@ -194,11 +194,21 @@ impl Sampler {
         columns: &mut Columns<'_>,
     ) -> Result<()> {
         let mut batch = self.begin(ring, part.rows, watermark)?;
+        // What most batches are: the row and its next values, and nothing else to look at or to tell.
+        let is_plain = batch.filter.watermark == u64::MAX
+            && !self.is_checking
+            && !matches!(self.choice, Choice::Prioritized(_))
+            && columns.extras.are_absent();
+        (0..PREFETCH_DISTANCE).for_each(|index| self.prefetch(ring, index));
         for index in 0..part.rows {
             self.prefetch(ring, index + PREFETCH_DISTANCE);
-            self.fill(ring, &mut batch, index, columns, part.first + index)?;
+            let (proposal, at) = (self.drawn[index], part.first + index);
+            let is_copied = is_plain && self.plain_row(ring, proposal, columns, at);
+            if !is_copied {
+                self.fill(ring, &mut batch, index, columns, at)?;
+            }
             if let Some(source) = &mut columns.extras.source {
-                source.put(part.first + index, part.source.to_ne_bytes());
+                source.put(at, part.source.to_ne_bytes());
             }
         }
         self.finish(columns);
@@ -291,14 +301,14 @@ impl Sampler {
             Choice::Prioritized(prioritized) => {
                 prioritized.propose_batch(ring, key, rows, &mut self.drawn);
             }
+            Choice::Uniform => {
+                let blocks = ring.claimed_blocks();
+                let propose = |draw| choice::uniform_among(ring, blocks, draw);
+                self.drawn.extend(first_draws(key, rows).map(propose));
+            }
             choice => {
-                let draws = (0..rows).map(|index| Draw {
-                    key,
-                    index,
-                    attempt: 0,
-                });
-                self.drawn
-                    .extend(draws.map(|draw| choice.propose(ring, draw)));
+                let propose = |draw| choice.propose(ring, draw);
+                self.drawn.extend(first_draws(key, rows).map(propose));
             }
         }
         Ok(Batch {
@@ -389,6 +399,22 @@ impl Sampler {
         })
     }
 
+    /// As [`Gather::plain_row`], for a proposal.
+    #[inline]
+    fn plain_row<S: Storage>(
+        &self,
+        ring: &Ring<S>,
+        proposal: Proposal,
+        columns: &mut Columns<'_>,
+        at: usize,
+    ) -> bool {
+        let generation = proposal.generation();
+        generation != 0
+            && self
+                .gather
+                .plain_row(ring, proposal.position(), generation, columns, at)
+    }
+
     /// Copies a proposed row to the columns if it passes.
     #[inline]
     fn take<S: Storage>(
@@ -400,8 +426,8 @@ impl Sampler {
         at: usize,
     ) -> Result<Option<BlockPosition>> {
         let (position, expected) = (proposal.position(), proposal.generation());
-        let is_plain = batch.filter.watermark == u64::MAX && expected != 0;
-        let is_copied = is_plain && self.gather.plain_row(ring, position, expected, columns, at);
+        let is_plain = batch.filter.watermark == u64::MAX;
+        let is_copied = is_plain && self.plain_row(ring, proposal, columns, at);
         let generation = if is_copied {
             expected
         } else {
@@ -468,6 +494,15 @@ impl Sampler {
             reason,
         })
     }
+}
+
+/// The first try for each row of a batch.
+fn first_draws(key: u64, rows: usize) -> impl ExactSizeIterator<Item = Draw> {
+    (0..rows).map(move |index| Draw {
+        key,
+        index,
+        attempt: 0,
+    })
 }
 
 /// A place in one use of its block.
