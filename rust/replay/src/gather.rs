@@ -50,14 +50,14 @@ impl<'a> Columns<'a> {
             .joined(&next_moves, layout.stride)
             .joined(&returns, 0);
         Self {
-            row_moves,
-            next_moves,
-            plain_moves,
             fields,
             next,
             n_step_reward,
             discount,
             extras,
+            row_moves,
+            next_moves,
+            plain_moves,
         }
     }
 
