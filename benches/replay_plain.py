@@ -148,14 +148,14 @@ class Limit:
         """The copies alone, from arrays bound once, one row a stream. Like ours: all that ours stores, summed up in
         private memory.
         """
-        spans, arrays = (self._all(count) if like_ours else (self.spans, self.arrays(count)))
+        spans, arrays = self._all(count) if like_ours else (self.spans, self.arrays(count))
         return repeated(self.ring.append_loop(spans, arrays, streams=count, checksum=checksum, private=like_ours))
 
     def sample(self, batch: int, *, guarded: bool, like_ours: bool = False) -> Run:
         """Random numbers, prefetch, copy; guarded: with the replay's checks of the block before and after. Like ours: all
         that ours returns, the n-step return and its discount with it.
         """
-        spans, arrays = (self._all(batch) if like_ours else (self.spans, self.arrays(batch)))
+        spans, arrays = self._all(batch) if like_ours else (self.spans, self.arrays(batch))
         if like_ours:
             reward = spans[self.names.index("rew")]
             spans, arrays = [*spans, reward, reward], [*arrays, *np.zeros((2, batch), np.float32)]

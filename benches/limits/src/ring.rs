@@ -13,7 +13,7 @@ use crate::gather;
 /// Offset and length of a field in a row. An offset beyond the stride lies in the next row: a linked next value.
 pub type Span = (usize, usize);
 
-/// Memory that is read at random lies in pages of this size where the system has them, as NumPy's arrays do.
+/// Memory that is read at random lies in pages of this size where the system has them, as `NumPy`'s arrays do.
 const LARGE_PAGE_BYTES: usize = 2 << 20;
 
 fn prefer_large_pages(base: *mut u8, size_bytes: usize) {
