@@ -145,15 +145,17 @@ class Limit:
         return repeated(lambda: append(*arrays)) if extra else _five(append, arrays)
 
     def add_copy(self, count: int, *, checksum: bool = False, like_ours: bool = False) -> Run:
-        """The copies alone, from arrays bound once, one row a stream. Like ours: all that ours stores, summed up in
-        private memory.
+        """The copies alone, from arrays bound once, one row a stream.
+
+        Like ours: all that ours stores, summed up in private memory.
         """
         spans, arrays = self._all(count) if like_ours else (self.spans, self.arrays(count))
         return repeated(self.ring.append_loop(spans, arrays, streams=count, checksum=checksum, private=like_ours))
 
     def sample(self, batch: int, *, guarded: bool, like_ours: bool = False) -> Run:
-        """Random numbers, prefetch, copy; guarded: with the replay's checks of the block before and after. Like ours: all
-        that ours returns, the n-step return and its discount with it.
+        """Random numbers, prefetch, copy; guarded: with the replay's checks of the block before and after.
+
+        Like ours: all that ours returns, the n-step return and its discount with it.
         """
         spans, arrays = self._all(batch) if like_ours else (self.spans, self.arrays(batch))
         if like_ours:

@@ -82,7 +82,8 @@ def table(content: dict[str, Any]) -> str:
         library = _fastest(contest)
         lines.append(
             f"| {contest['name']} | {_spread(ours[_column(contest)])} "
-            f"| {library} | {_times(found.get('numpy'))} | {_share(found.get('limit'))} | {_share(_like_ours(contest))} |"
+            f"| {library} | {_times(found.get('numpy'))} | {_share(found.get('limit'))} "
+            f"| {_share(_like_ours(contest))} |"
         )
     lines += ["", "Every contender, time a call and how many times ours:", ""]
     lines += ["| | contender | µs [p10 p90] | processor µs | times ours [p10 p90] |", "|---|---|---|---|---|"]
