@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from carla_online.errors import CheckpointError
+from carla_online.learners.credit import explained_variance
 from carla_online.learners.grpo_config import GRPOConfig
 from carla_online.learners.optimisers import (
     Movement,
@@ -25,6 +26,8 @@ from carla_online.policies.networks import gaussian_entropy, gaussian_kl, gaussi
 
 _STOP_FACTOR = 1.5
 """The epochs end at this many times the target KL. Source: https://spinningup.openai.com, PPO."""
+_FEWEST_FITTED = 500
+"""How well fewer targets are fitted says little."""
 _TARGET_RATE = 0.1
 """Share by which a window moves the value targets' mean and spread."""
 
@@ -90,6 +93,11 @@ class GRPOLearner:
             Metrics by name.
         """
         metrics: dict[str, float] = {}
+        if len(values.targets) >= _FEWEST_FITTED:
+            # Before they are learned from: afterwards the network believes them.
+            with torch.no_grad():
+                known = self.value(values.inputs)
+            metrics["value_fit"] = explained_variance(known.numpy(), values.targets.numpy())
         if len(values.targets):
             loss, norm = self._fit(self.value, self.value_optimiser, values)
             metrics |= {"value_loss": loss, "value_grad_norm": norm}
