@@ -282,7 +282,7 @@ impl<S: Storage> Ring<S> {
         Mark::unpack(self.storage.data_word(offset).load(Ordering::Relaxed))
     }
 
-    /// Whether a place holds a row with no flag that says more than that.
+    /// Whether the place at that offset of the data holds a row with no flag that says more than that.
     #[inline]
     pub fn has_plain_mark(&self, offset: usize) -> bool {
         let bits = self.storage.data_word(offset).load(Ordering::Relaxed);

@@ -49,23 +49,6 @@ fn others_of(state: &State) -> Vec<Sighting> {
         .collect()
 }
 
-/// What every light shows, as a simulator says it.
-fn lights_of(world: &World) -> Vec<(String, LightState)> {
-    let (map, clock) = (&world.course().map, world.clock());
-    let mut told = Vec::new();
-    for (group, lights) in map.light_groups().iter().enumerate() {
-        for (phase, turn) in lights.phases.iter().enumerate() {
-            let shown = clock.colour(group as u32, phase as u16);
-            let ids = turn
-                .lights
-                .iter()
-                .map(|&light| &map.signals()[light as usize].id);
-            told.extend(ids.map(|id| (id.to_string(), shown)));
-        }
-    }
-    told
-}
-
 const fn opposite(state: LightState) -> LightState {
     match state {
         LightState::Red => LightState::Green,
@@ -243,11 +226,9 @@ fn no_other_light_says_anything_to_the_ego() {
     for seed in 0..12 {
         let mut world = World::reset(Arc::clone(&setup), seed).unwrap();
         let start = || Mirror::reset(Arc::clone(&setup), seed).unwrap();
-        let (mut knowing, mut asking) = (start(), start());
+        let (mut clock, mut knowing, mut asking) = (start(), start(), start());
         let (mut ahead, mut asked_at_m) = (BTreeSet::new(), f64::NEG_INFINITY);
         while !world.has_ended() && world.time_s() < 60.0 {
-            let all = lights_of(&world);
-            knowing.show_lights(&all);
             if world.state().tally.distance_m - asked_at_m > AGAIN_M {
                 asked_at_m = world.state().tally.distance_m;
                 ahead = asking
@@ -256,20 +237,19 @@ fn no_other_light_says_anything_to_the_ego() {
                     .map(String::from)
                     .collect();
             }
-            let heard = all.iter().map(|(id, state)| {
-                let shown = if ahead.contains(id) {
-                    *state
-                } else {
-                    opposite(*state)
-                };
-                (id.clone(), shown)
+            let shown = clock.lights().into_iter();
+            let all: Vec<_> = shown.map(|(id, state)| (id.to_owned(), state)).collect();
+            knowing.show_lights(&all);
+            let heard = all.into_iter().map(|(id, state)| {
+                let is_asked = ahead.contains(&id);
+                (id, if is_asked { state } else { opposite(state) })
             });
             asking.show_lights(&heard.collect::<Vec<_>>());
             let ego = &world.state().ego;
             let steer = -0.08 * ego.lateral_m - 0.6 * ego.heading_error_rad;
             let action = [steer, if ego.car.speed_mps < 8.0 { 0.5 } else { 0.0 }];
             world.step(action);
-            for mirror in [&mut knowing, &mut asking] {
+            for mirror in [&mut clock, &mut knowing, &mut asking] {
                 mirror.decide(action);
                 mirror.plan();
                 mirror.look(&ego_of(world.state()), &[], &[]);

