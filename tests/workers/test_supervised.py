@@ -89,7 +89,7 @@ def chaos(tmp_path_factory):
             "failures": pool.incidents.failures,
             "acknowledged": int(pool.board.workers["transitions"].sum()),
             # The run may end while one that failed waits to be started again: that start is owed.
-            "starts": [row["starts"] + (row["pid"] is None) for row in pool.describe()],
+            "starts": [seat.starts + (seat.start_at_s > seat.started_s) for seat in pool._seats],
             "status": runner._intake.status(),
         }
     return run_dir, facts
