@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +38,10 @@ OPTIONS = {
     "grpo_straight": ("score_every=65536", "episodes=40"),
 }
 """How often a policy is scored, in environment steps, and on how many episodes."""
+SEEDS = {"grpo_straight": 3}
+"""Training seeds of the faults, if more than one: levels of two clean runs that differ by more than the margin."""
+FAULT_AT_SHARE = 0.6
+"""When a fault comes, as a share of a run's steps; the runs with faults share what comes before."""
 LEAST_AT_ROLLBACK, LEAST_AT_END = 0.75, 0.95
 
 
@@ -70,18 +74,21 @@ class Course:
         return min(between, default=None)
 
 
-def run(config: str, folder: Path, *options: str) -> Course:
-    """Runs one course in a process of its own, unless it is there already."""
-    told = folder / "course.json"
-    if told.exists():
+def run(config: str, folder: Path, *options: str, after: Path | None = None) -> Course:
+    """Runs one course in a process of its own, unless it is there already; may go on from where another one ended."""
+    ended, told = folder / "ended", folder / "course.json"
+    if ended.exists():
         return Course(json.loads(told.read_text()))
     shutil.rmtree(folder, ignore_errors=True)  # a run that was interrupted
+    if after is not None:
+        shutil.copytree(after, folder, ignore=shutil.ignore_patterns(ended.name))
     words = [sys.executable, str(PROGRAM), config, str(folder), *OPTIONS[config], *options]
     result = subprocess.run(
         words, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     if result.returncode != 0:
         raise RuntimeError(f"{' '.join(words)} ended with {result.returncode}: {result.stderr[-2000:]}")
+    ended.touch()
     return Course(json.loads(told.read_text()))
 
 
@@ -100,34 +107,67 @@ def faults(figures: Figures) -> None:
     for config in CONFIGS:
         with runs_of("faults", config) as folder, ThreadPoolExecutor(2) as pool:
             started_s = time.monotonic()
-            jobs = {fault: pool.submit(run, config, folder / fault, f"fault={fault}") for fault in FAULTS}
-            clean = jobs["none"].result()
-            bottom, top = clean.told["random_score"], clean.level
-            figures.note(f"{config}: a random policy scores {bottom:.1f}, a clean run {top:.1f}")
+            seeds = range(SEEDS.get(config, 1))
+            begun = [pool.submit(_until_faults, config, folder / str(seed), seed) for seed in seeds]
+            for job in begun:
+                job.result()
+            jobs = [
+                {fault: pool.submit(_with_fault, config, folder / str(seed), seed, fault) for fault in FAULTS}
+                for seed in seeds
+            ]
+            runs = [{fault: job.result() for fault, job in of_seed.items()} for of_seed in jobs]
+            clean = [courses["none"] for courses in runs]
+            bottom, tops = clean[0].told["random_score"], [course.level for course in clean]
+            shown = ", ".join(f"{top:.1f}" for top in tops)
+            figures.note(f"{config}: a random policy scores {bottom:.1f}, a clean run {shown}")
             for fault in FAULTS[1:]:
-                _judge(figures, config, jobs[fault].result(), bottom=bottom, top=top, started_s=started_s)
+                courses = [courses[fault] for courses in runs]
+                _judge(figures, config, courses, bottom=bottom, top=float(np.mean(tops)), started_s=started_s)
 
 
-def _judge(figures: Figures, config: str, course: Course, *, bottom: float, top: float, started_s: float) -> None:
+def _until_faults(config: str, folder: Path, seed: int) -> None:
+    """Runs one training seed up to where the faults come."""
+    run(config, folder / "shared", f"seed={seed}", f"until_share={FAULT_AT_SHARE}")
+
+
+def _with_fault(config: str, folder: Path, seed: int, fault: str) -> Course:
+    """Runs on from there with one of the faults, or with none."""
+    options = (f"seed={seed}", f"fault={fault}", f"at_share={FAULT_AT_SHARE}")
+    return run(config, folder / fault, *options, after=folder / "shared")
+
+
+def _judge(
+    figures: Figures, config: str, courses: list[Course], *, bottom: float, top: float, started_s: float
+) -> None:
+    """Every seed's fault must be noticed in time; of the level at the end the seeds' mean is judged."""
+
     def normalised(score: float) -> float:
-        return min((score - bottom) / (top - bottom), 1.0)
+        return (score - bottom) / (top - bottom)
 
-    told, noticed, lowest = course.told, course.after_fault(), course.lowest_before_rollback()
-    early = [text for step, text in course.rollbacks if step < told["began"]]
-    last = normalised(course.level)
-    is_in_time = noticed is not None and (lowest is None or normalised(lowest) >= LEAST_AT_ROLLBACK)
-    shown = "not scored" if lowest is None else f"{normalised(lowest):.2f} at the lowest"
-    then = "never noticed" if noticed is None else f"at {noticed[0]:,}: {noticed[1]}"
+    seen = [_see(course, normalised) for course in courses]
+    ends = [normalised(course.level) for course in courses]
     figures.check(
-        f"{config}: {told['fault']}",
-        holds=is_in_time and not early and last >= LEAST_AT_END,
-        measured=f"{shown} before the rollback, {last:.2f} at the end, {told['rollbacks']} rollbacks"
-        f"{', frozen' if told['is_frozen'] else ''}, {len(early)} before the fault; fault at {told['began']:,} env "
-        f"steps, then {then}",
+        f"{config}: {courses[0].told['fault']}",
+        holds=all(is_in_time for is_in_time, _ in seen) and float(np.mean(ends)) >= LEAST_AT_END,
+        measured="; ".join(text for _, text in seen) + f"; {np.mean(ends):.2f} at the end on average",
         target=f"a rollback since the fault and none before, at least {LEAST_AT_ROLLBACK} before it, {LEAST_AT_END} at "
         "the end",
-        seed="0",
+        seed=f"0..{len(courses) - 1}",
         started_s=started_s,
+    )
+
+
+def _see(course: Course, normalised: Callable[[float], float]) -> tuple[bool, str]:
+    """Returns whether a fault was noticed in time and not before it came, and how it went."""
+    told, noticed, lowest = course.told, course.after_fault(), course.lowest_before_rollback()
+    early = [text for step, text in course.rollbacks if step < told["began"]]
+    shown = "not scored" if lowest is None else f"{normalised(lowest):.2f} at the lowest"
+    then = "never noticed" if noticed is None else f"at {noticed[0]:,}: {noticed[1]}"
+    is_in_time = noticed is not None and (lowest is None or normalised(lowest) >= LEAST_AT_ROLLBACK)
+    return is_in_time and not early, (
+        f"{shown} before the rollback, {normalised(course.level):.2f} at the end, {told['rollbacks']} rollbacks"
+        f"{', frozen' if told['is_frozen'] else ''}, {len(early)} before the fault; fault at {told['began']:,} env "
+        f"steps, then {then}"
     )
 
 

@@ -3,7 +3,9 @@
 `python faults.py CONFIG FOLDER KEY=VALUE...` writes FOLDER/course.json: when the fault came, the score of the
 deterministic policy over the run, every look of the guard and what it did, all by environment steps (the learner's
 count of updates goes back with it). Keys: fault, seed, at_share (of the run's steps), lasts (true: until the end;
-false: until the guard has acted), steps (of the run), score_every (env steps), and learner.* of the configuration.
+false: until the guard has acted), steps (of the run), until_share (end there, to be gone on with), score_every (env
+steps), and learner.* of the configuration. In a copy of a folder that ended early the run goes on, and so does its
+course: the faults of one run share all that came before them.
 """
 
 from __future__ import annotations
@@ -111,13 +113,14 @@ class Course(Callback):
     Args:
         score: Drives the policy.
         every_env_steps: Environment steps between two scores.
+        before: What was told of the run up to here.
     """
 
-    def __init__(self, score: Callable[[Any], float], *, every_env_steps: int) -> None:
+    def __init__(self, score: Callable[[Any], float], *, every_env_steps: int, before: Mapping[str, Any]) -> None:
         self._score, self._every = score, every_env_steps
-        self._next = 0
-        self.looks: list[dict[str, float]] = []
-        self.scores: list[tuple[int, float]] = []
+        self.looks: list[dict[str, float]] = list(before.get("looks", []))
+        self.scores: list[tuple[int, float]] = [(step, told) for step, told in before.get("scores", [])]
+        self._next = self.scores[-1][0] + every_env_steps if self.scores else 0
 
     def on_update(self, runner: CARLAOnlineRunner, metrics: Mapping[str, float]) -> None:
         """Keeps the signals, and scores the policy where it is due."""
@@ -154,22 +157,25 @@ def main(words: list[str]) -> None:
     never = ["--runner.evaluate-every-env-steps=1000000000", "--runner.no-tensorboard"]
     config = load_experiment(words[0], [f"--seed={options.get('seed', '0')}", *steps, *never, *extra])
     total = config.runner.total_env_steps
+    course_file = folder / "course.json"
+    before = json.loads(course_file.read_text()) if course_file.exists() else {}
     fault = Fault(
         options.get("fault", "none"),
         at_env_steps=int(float(options.get("at_share", "0.6")) * total),
         lasts=options.get("lasts", "false") == "true",
     )
     score = scorer(config, episodes=int(options.get("episodes", "20")))
-    course = Course(score, every_env_steps=int(options.get("score_every", "500")))
-    texts: list[tuple[int, str]] = []
+    course = Course(score, every_env_steps=int(options.get("score_every", "500")), before=before)
+    texts: list[tuple[int, str]] = [(step, text) for step, text in before.get("texts", [])]
     with open_run(config, run_dir=folder, callbacks=[fault, course], show_progress=False) as runner:
         runner.evaluator = None
         runner._metrics.text = lambda tag, text, step: texts.append((step, text))  # type: ignore
         trainer: Any = runner.trainer
-        random_score = score(random_policy(trainer.policy.action_dim))
-        runner.run()
+        random_score = before.get("random_score") or score(random_policy(trainer.policy.action_dim))
+        runner.run(int(float(options.get("until_share", "1")) * total))
         told = {
             "fault": fault.name,
+            "env_steps": runner.env_steps,
             "began": fault.began,
             "rollbacks": trainer.guard.rollbacks,
             "is_frozen": trainer.guard.is_frozen,
@@ -180,7 +186,7 @@ def main(words: list[str]) -> None:
             "texts": texts,
             "looks": course.looks,
         }
-    (folder / "course.json").write_text(json.dumps(told))
+    course_file.write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
