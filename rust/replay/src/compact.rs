@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::buffer::{Buffer, CreateOptions};
 use crate::column::{Column, Source};
+use crate::columns::{Columns, Extras};
 use crate::error::Result;
-use crate::gather::{Columns, Extras, Filter, Gather, Horizon};
+use crate::gather::{Filter, Gather, Horizon};
 use crate::layout::{Item, RowLayout};
 use crate::listing::{Listed, chains};
 use crate::manifest::NameTable;

@@ -1,123 +1,10 @@
 //! Copying rows out of the ring into columns, n steps ahead, with the check that nothing moved meanwhile.
 
-use crate::column::Column;
-use crate::layout::{Item, RowLayout};
-use crate::moves::Scatter;
+use crate::columns::Columns;
 use crate::ring::Ring;
 use crate::storage::Storage;
 use crate::sync::{Ordering, fence};
 use crate::word::{BlockLink, BlockWord, Mark};
-
-/// Where sampled rows go: one column per field, one per linked field for the next values, and the returns.
-///
-/// Each column holds `batch` items of its field's size, in schema order.
-pub struct Columns<'a> {
-    /// One column per field.
-    pub fields: Vec<Column<'a>>,
-    /// One column per linked field.
-    pub next: Vec<Column<'a>>,
-    /// Discounted reward sums, f32 in native byte order.
-    pub n_step_reward: Column<'a>,
-    /// What the next value's estimate is multiplied with, f32 in native byte order.
-    pub discount: Column<'a>,
-    /// What some samplers tell beside the row.
-    pub extras: Extras<'a>,
-    row_moves: Scatter<'a>,
-    next_moves: Scatter<'a>,
-    /// Both, with the reward as the return: all that a row needs whose return is of one step.
-    plain_moves: Scatter<'a>,
-}
-
-impl<'a> Columns<'a> {
-    /// Columns for rows of a layout.
-    pub fn new(
-        layout: &RowLayout,
-        mut fields: Vec<Column<'a>>,
-        mut next: Vec<Column<'a>>,
-        [mut n_step_reward, discount]: [Column<'a>; 2],
-        extras: Extras<'a>,
-    ) -> Self {
-        let items: Vec<Item> = layout.linked.iter().chain(&layout.rest).copied().collect();
-        let row_moves = Scatter::new(&items, &mut fields);
-        let next_moves = Scatter::new(&layout.next, &mut next);
-        let reward = Item {
-            column: 0,
-            offset: layout.key.reward,
-            size_bytes: 4,
-        };
-        let returns = Scatter::new(&[reward], std::slice::from_mut(&mut n_step_reward));
-        let plain_moves = row_moves
-            .joined(&next_moves, layout.stride)
-            .joined(&returns, 0);
-        Self {
-            fields,
-            next,
-            n_step_reward,
-            discount,
-            extras,
-            row_moves,
-            next_moves,
-            plain_moves,
-        }
-    }
-
-    /// Whether the row that was copied to index `at` ended its episode.
-    pub fn is_done(&mut self, layout: &RowLayout, at: usize) -> bool {
-        let ends = [layout.key.terminated_field, layout.key.truncated_field];
-        ends.iter()
-            .any(|&field| self.fields[field].item(at, 1) != [0])
-    }
-
-    /// Marks a step of a window as a row.
-    pub fn set_valid(&mut self, at: usize) {
-        if let Some(valid) = &mut self.extras.valid {
-            valid.put(at, [1]);
-        }
-    }
-
-    /// Zeroes everything at an index: a step behind a window's end.
-    pub fn clear(&mut self, layout: &RowLayout, at: usize) {
-        for (column, span) in self.fields.iter_mut().zip(&layout.spans) {
-            column.item(at, span.size_bytes).fill(0);
-        }
-        for item in &layout.next {
-            self.next[item.column].item(at, item.size_bytes).fill(0);
-        }
-        self.n_step_reward.put(at, [0; 4]);
-        self.discount.put(at, [0; 4]);
-        if let Some(valid) = &mut self.extras.valid {
-            valid.put(at, [0]);
-        }
-    }
-}
-
-/// Columns that only some samplers fill, where the caller has them. Numbers in native byte order.
-#[derive(Default)]
-pub struct Extras<'a> {
-    /// u64: the row's place among all places of the ring.
-    pub row_index: Option<Column<'a>>,
-    /// u32: generation of the row's block.
-    pub row_generation: Option<Column<'a>>,
-    /// f32: correction for drawing by priority.
-    pub importance_weight: Option<Column<'a>>,
-    /// u16: which buffer of a mixture the row comes from.
-    pub source: Option<Column<'a>>,
-    /// bool: whether this step of a window is a row.
-    pub valid: Option<Column<'a>>,
-}
-
-impl Extras<'_> {
-    /// Whether nothing but the source is told beside the row.
-    pub fn are_absent(&self) -> bool {
-        let numbers = [
-            &self.row_index,
-            &self.row_generation,
-            &self.importance_weight,
-            &self.valid,
-        ];
-        numbers.iter().all(|column| column.is_none())
-    }
-}
 
 /// How far returns look ahead.
 #[derive(Clone, Copy, Debug)]
@@ -177,18 +64,6 @@ impl Gather {
         }
     }
 
-    /// Hints that a row will be copied.
-    #[inline]
-    pub fn prefetch<S: Storage>(ring: &Ring<S>, position: Position) {
-        let layout = ring.row();
-        let offset = ring
-            .geometry()
-            .row_offset(layout, position.block, position.place);
-        // Beyond some lines the processor's own prefetcher is faster than hints (measured on 27 kB rows).
-        ring.storage()
-            .prefetch(offset, (layout.stride + layout.linked_end).min(1536));
-    }
-
     /// Every place of a block with a row that passes.
     pub fn list_block<S: Storage>(
         ring: &Ring<S>,
@@ -206,39 +81,14 @@ impl Gather {
             .filter(move |&position| passing_mark(ring, position, filter).is_some())
     }
 
-    /// As [`Gather::row`], for what most draws are: a row without flags, a return of one step, and no watermark, in a
-    /// block whose word was seen to count the place. False for anything else, and where the block was reused.
-    #[inline]
-    pub fn plain_row<S: Storage>(
-        &self,
-        ring: &Ring<S>,
-        position: Position,
-        generation: u32,
-        columns: &mut Columns<'_>,
-        at: usize,
-    ) -> bool {
-        let Position { block, place } = position;
-        let layout = ring.row();
-        let start = ring.geometry().row_offset(layout, block, place);
-        let is_plain = self.horizon.steps == 1
-            && ring.has_plain_mark(start)
-            && layout.key.weight.is_none_or(|offset| {
-                f32::from_ne_bytes(ring.read_number(block, place, offset)) != 0.0
-            })
-            && !ring.is_barred_by_field(block, place);
-        if !is_plain {
-            return false;
-        }
-        ring.storage().scatter(start, &mut columns.plain_moves, at);
-        let is_terminated = columns.fields[layout.key.terminated_field].item(at, 1) != [0];
-        let discount = if is_terminated {
-            0.0
-        } else {
-            self.horizon.gamma as f32
-        };
-        columns.discount.put(at, discount.to_ne_bytes());
-        fence(Ordering::Acquire);
-        ring.is_still(BlockLink { block, generation })
+    /// Whether returns are of one step.
+    pub fn is_of_one_step(&self) -> bool {
+        self.horizon.steps == 1
+    }
+
+    /// The discount of one step.
+    pub fn gamma(&self) -> f32 {
+        self.horizon.gamma as f32
     }
 
     /// Copies one row to index `at` of the columns and returns the generation of its block. `None` if the place holds
@@ -263,14 +113,9 @@ impl Gather {
         let start = ring
             .geometry()
             .row_offset(layout, position.block, position.place);
-        ring.storage().scatter(start, &mut columns.row_moves, at);
         let end = window.end;
         let next = ring.geometry().row_offset(layout, end.block, end.place + 1);
-        ring.storage().scatter(next, &mut columns.next_moves, at);
-        let discount = window.discount as f32;
-        columns.discount.put(at, discount.to_ne_bytes());
-        let reward = window.reward as f32;
-        columns.n_step_reward.put(at, reward.to_ne_bytes());
+        columns.put(ring, [start, next], at, [window.reward, window.discount]);
         if mark.has(Mark::CUT | Mark::QUARANTINED) {
             patch(ring, mark, columns, at);
         }

@@ -21,6 +21,7 @@ mod catalog;
 mod checks;
 mod checksum;
 pub mod column;
+pub mod columns;
 #[cfg(not(loom))]
 mod compact;
 #[cfg(not(loom))]

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use crate::buffer::Buffer;
-use crate::gather::{Columns, Filter, Gather, Horizon, Position, follow};
+use crate::columns::Columns;
+use crate::gather::{Filter, Gather, Horizon, Position, follow};
 use crate::ring::Ring;
 use crate::storage::Storage;
 use crate::word::{BlockLink, Mark};

@@ -282,12 +282,15 @@ impl<S: Storage> Ring<S> {
         Mark::unpack(self.storage.data_word(offset).load(Ordering::Relaxed))
     }
 
-    /// Whether the place at that offset of the data holds a row with no flag that says more than that.
+    /// Whether the row at a place, of a block whose word was seen to count it, is no more than its fields: no flags, and
+    /// nothing that keeps it from being sampled. `start` is the place's offset.
     #[inline]
-    pub fn has_plain_mark(&self, offset: usize) -> bool {
-        let bits = self.storage.data_word(offset).load(Ordering::Relaxed);
-        let flags = (bits >> 32) as u32;
-        flags == Mark::flag_bits(Mark::ROW) || flags == Mark::flag_bits(Mark::ROW | Mark::START)
+    pub fn is_plain(&self, block: u32, place: u32, start: usize) -> bool {
+        let flags = (self.storage.data_word(start).load(Ordering::Relaxed) >> 32) as u32;
+        let has_weight = |offset| f32::from_ne_bytes(self.read_number(block, place, offset)) != 0.0;
+        (flags == Mark::flag_bits(Mark::ROW) || flags == Mark::flag_bits(Mark::ROW | Mark::START))
+            && self.row.key.weight.is_none_or(has_weight)
+            && !self.is_barred_by_field(block, place)
     }
 
     /// Sets flags in the mark of a published row, unless the place changed meanwhile.

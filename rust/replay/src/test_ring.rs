@@ -1,7 +1,8 @@
 //! A tiny ring on the heap for tests: one-number observations, every row tells which one it is.
 
 use crate::column::Column;
-use crate::gather::{Columns, Extras, Filter, Gather, Horizon, Position};
+use crate::columns::{Columns, Extras};
+use crate::gather::{Filter, Gather, Horizon, Position};
 use crate::layout::{FIELDS, Geometry, RowLayout};
 use crate::ring::{Liveness, Ring};
 use crate::schema::{Dtype, Field, Schema};

@@ -1,8 +1,9 @@
 //! One row of a batch: proposed places are tried until one holds a row that passes.
 
 use crate::checks::check_place;
+use crate::columns::Columns;
 use crate::error::{Error, Result};
-use crate::gather::{Columns, Filter, Position};
+use crate::gather::{Filter, Position};
 use crate::ring::Ring;
 use crate::storage::Storage;
 use crate::sync::{Ordering, fence};
@@ -97,22 +98,6 @@ impl Sampler {
         })
     }
 
-    /// As [`Gather::plain_row`], for a proposal.
-    #[inline]
-    pub(super) fn plain_row<S: Storage>(
-        &self,
-        ring: &Ring<S>,
-        proposal: Proposal,
-        columns: &mut Columns<'_>,
-        at: usize,
-    ) -> bool {
-        let generation = proposal.generation();
-        generation != 0
-            && self
-                .gather
-                .plain_row(ring, proposal.position(), generation, columns, at)
-    }
-
     /// Copies a proposed row to the columns if it passes.
     #[inline]
     fn take<S: Storage>(
@@ -124,23 +109,43 @@ impl Sampler {
         at: usize,
     ) -> Result<Option<BlockPosition>> {
         let (position, expected) = (proposal.position(), proposal.generation());
-        let is_plain = batch.filter.watermark == u64::MAX;
-        let is_copied = is_plain && self.plain_row(ring, proposal, columns, at);
-        let generation = if is_copied {
-            expected
+        // The least step of a block tells without touching its rows that none of them passes.
+        let is_hopeless = ring.least_step(position.block) > batch.filter.watermark;
+        let found = if is_hopeless {
+            None
         } else {
-            let Some(found) = self.take_slowly(ring, batch, proposal, columns, at) else {
-                self.choice.refuse(ring, proposal);
-                return Ok(None);
-            };
-            found
+            self.gather
+                .row(ring, position, batch.filter, columns, at)
+                .filter(|&found| expected == 0 || found == expected)
         };
+        let Some(generation) = found else {
+            self.choice.refuse(ring, proposal);
+            return Ok(None);
+        };
+        let is_taken = self.settle(ring, proposal, generation, columns, at)?;
+        Ok(is_taken.then_some(BlockPosition {
+            position,
+            generation,
+        }))
+    }
+
+    /// Checks a row that was copied, if that is asked for, and tells beside it what the columns want to know; false if
+    /// it no longer stands there.
+    pub(super) fn settle<S: Storage>(
+        &mut self,
+        ring: &Ring<S>,
+        proposal: Proposal,
+        generation: u32,
+        columns: &mut Columns<'_>,
+        at: usize,
+    ) -> Result<bool> {
+        let position = proposal.position();
         let taken = BlockPosition {
             position,
             generation,
         };
         if self.is_checking && !self.check(ring, taken)? {
-            return Ok(None);
+            return Ok(false);
         }
         if let Some(index) = &mut columns.extras.row_index {
             let number = ring.row_index(position.block, position.place);
@@ -152,26 +157,7 @@ impl Sampler {
         if let Choice::Prioritized(prioritized) = &mut self.choice {
             prioritized.take(at, proposal);
         }
-        Ok(Some(taken))
-    }
-
-    /// As [`Sampler::take`], for rows with flags, returns of several steps, and watermarks.
-    fn take_slowly<S: Storage>(
-        &mut self,
-        ring: &Ring<S>,
-        batch: &Batch,
-        proposal: Proposal,
-        columns: &mut Columns<'_>,
-        at: usize,
-    ) -> Option<u32> {
-        let (position, expected) = (proposal.position(), proposal.generation());
-        // The least step of a block tells without touching its rows that none of them passes.
-        if ring.least_step(position.block) > batch.filter.watermark {
-            return None;
-        }
-        self.gather
-            .row(ring, position, batch.filter, columns, at)
-            .filter(|&found| expected == 0 || found == expected)
+        Ok(true)
     }
 
     /// Whether the row still stands there and passes its checksums.

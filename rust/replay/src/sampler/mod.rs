@@ -6,6 +6,7 @@
 
 mod choice;
 mod fill;
+mod plain;
 mod prioritized;
 mod random;
 mod recency;
@@ -14,8 +15,9 @@ mod windows;
 
 use std::sync::Arc;
 
+use crate::columns::Columns;
 use crate::error::{Error, Result};
-use crate::gather::{Columns, Filter, Gather, Horizon};
+use crate::gather::{Filter, Gather, Horizon, Position};
 use crate::priorities::PriorityTree;
 use crate::ring::Ring;
 use crate::storage::Storage;
@@ -23,13 +25,11 @@ use crate::word::BlockLink;
 
 use choice::{Choice, Proposal};
 use fill::Batch;
+use plain::CHUNK;
 use prioritized::Prioritized;
 use random::{Draw, mix};
 use recency::Recency;
 use stratified::Stratified;
-
-/// Rows between a prefetch and its copy.
-const PREFETCH_DISTANCE: usize = 8;
 
 /// The sampler's position: all that decides what it draws next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub struct Sampler {
     choice: Choice,
     is_checking: bool,
     drawn: Vec<Proposal>,
+    /// Where the drawn rows lie, in bytes; 0 where there is none.
+    starts: Vec<usize>,
     links: Vec<BlockLink>,
     scratch: Vec<u8>,
 }
@@ -138,6 +140,7 @@ impl Sampler {
             choice,
             is_checking,
             drawn: Vec::new(),
+            starts: Vec::new(),
             links: Vec::new(),
             scratch: Vec::new(),
         })
@@ -186,21 +189,25 @@ impl Sampler {
         columns: &mut Columns<'_>,
     ) -> Result<()> {
         let mut batch = self.begin(ring, part.rows, watermark)?;
-        // What most batches are: the row and its next values, and nothing else to look at or to tell.
-        let is_plain = batch.filter.watermark == u64::MAX
-            && !self.is_checking
+        let is_silent = !self.is_checking
             && !matches!(self.choice, Choice::Prioritized(_))
             && columns.extras.are_absent();
-        (0..PREFETCH_DISTANCE).for_each(|index| self.prefetch(ring, index));
-        for index in 0..part.rows {
-            self.prefetch(ring, index + PREFETCH_DISTANCE);
-            let (proposal, at) = (self.drawn[index], part.first + index);
-            let is_copied = is_plain && self.plain_row(ring, proposal, columns, at);
-            if !is_copied {
-                self.fill(ring, &mut batch, index, columns, at)?;
-            }
-            if let Some(source) = &mut columns.extras.source {
-                source.put(at, part.source.to_ne_bytes());
+        self.hint_first(ring);
+        for first in (0..part.rows).step_by(CHUNK) {
+            let (count, at) = (CHUNK.min(part.rows - first), part.first + first);
+            let copied = self.copy_plain(ring, &batch, first..first + count, columns, at);
+            for number in 0..count {
+                let (index, at) = (first + number, at + number);
+                let proposal = self.drawn[index];
+                let is_taken = copied.has(number)
+                    && (is_silent
+                        || self.settle(ring, proposal, proposal.generation(), columns, at)?);
+                if !is_taken {
+                    self.fill(ring, &mut batch, index, columns, at)?;
+                }
+                if let Some(source) = &mut columns.extras.source {
+                    source.put(at, part.source.to_ne_bytes());
+                }
             }
         }
         self.finish(columns);
@@ -234,18 +241,18 @@ impl Sampler {
                 self.drawn.extend(first_draws(key, rows).map(propose));
             }
         }
+        let start = |proposal: &Proposal| {
+            let Position { block, place } = proposal.position();
+            let offset = || ring.geometry().row_offset(ring.row(), block, place);
+            if proposal.is_none() { 0 } else { offset() }
+        };
+        self.starts.clear();
+        self.starts.extend(self.drawn.iter().map(start));
         Ok(Batch {
             key,
             filter,
             listed: None,
         })
-    }
-
-    #[inline]
-    fn prefetch<S: Storage>(&self, ring: &Ring<S>, index: usize) {
-        if let Some(ahead) = self.drawn.get(index).filter(|ahead| !ahead.is_none()) {
-            Gather::prefetch(ring, ahead.position());
-        }
     }
 
     fn finish(&mut self, columns: &mut Columns<'_>) {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Change};
+use crate::columns::Columns;
 use crate::error::Result;
-use crate::gather::{Columns, Filter, Position, passing_mark};
+use crate::gather::{Filter, Position, passing_mark};
 use crate::priorities::{Found, PriorityTree};
 use crate::ring::Ring;
 use crate::storage::Storage;

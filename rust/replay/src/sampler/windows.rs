@@ -1,7 +1,8 @@
 //! Windows: successive rows of an episode.
 
+use crate::columns::Columns;
 use crate::error::Result;
-use crate::gather::{Columns, Filter, follow};
+use crate::gather::{Filter, follow};
 use crate::ring::Ring;
 use crate::storage::Storage;
 use crate::word::BlockLink;
@@ -26,7 +27,7 @@ impl Sampler {
     ) -> Result<()> {
         let mut batch = self.begin(ring, windows, watermark)?;
         for index in 0..windows {
-            self.prefetch(ring, index + 2);
+            self.prefetch(ring, index + 2..index + 3);
             let first = index * length;
             let start = self.fill(ring, &mut batch, index, columns, first)?;
             let rows = self.follow_window(ring, start, batch.filter, columns, first, length);

@@ -151,10 +151,10 @@ impl Storage for MmapStorage {
     }
 
     #[inline]
-    fn scatter(&self, start: usize, moves: &mut Scatter<'_>, at: usize) {
-        moves.require(self.data.len().saturating_sub(start), at);
-        // SAFETY: just required; what lies behind `start` in the mapping is readable.
-        unsafe { moves.copy_from(self.data.as_ptr().add(start), at) };
+    fn scatter(&self, starts: &[usize], moves: &mut Scatter<'_>, at: usize, ahead: &[usize]) {
+        moves.require(self.data.len(), starts, at);
+        // SAFETY: just required; the whole mapping is readable.
+        unsafe { moves.copy_from(self.data.as_ptr(), starts, at, ahead) };
     }
 
     #[inline]

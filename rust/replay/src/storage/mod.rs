@@ -26,9 +26,15 @@ pub trait Storage: Send + Sync {
     /// Writes data that another process may be reading. Offset and length are multiples of 8.
     fn write(&self, offset: usize, source: &[u8]);
 
-    /// Copies the items of a row that another process may be writing, from that offset on, to index `at` of columns.
-    fn scatter(&self, start: usize, moves: &mut Scatter<'_>, at: usize) {
-        moves.each(at, |offset, target| self.read(start + offset, target));
+    /// Copies the items of rows that another process may be writing, from those offsets on, to index `at` of columns
+    /// and those after it; may hint that the rows at `ahead` come next.
+    fn scatter(&self, starts: &[usize], moves: &mut Scatter<'_>, at: usize, ahead: &[usize]) {
+        let _ = ahead;
+        for (index, start) in starts.iter().enumerate() {
+            moves.each(at + index, |offset, target| {
+                self.read(start + offset, target);
+            });
+        }
     }
 
     /// Hints that a range of the data will be read.
