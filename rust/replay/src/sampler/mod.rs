@@ -25,11 +25,13 @@ use crate::word::BlockLink;
 
 use choice::{Choice, Proposal};
 use fill::Batch;
-use plain::CHUNK;
 use prioritized::Prioritized;
 use random::{Draw, mix};
 use recency::Recency;
 use stratified::Stratified;
+
+/// Draws of one index before a batch's rows are copied.
+const FIRST_ATTEMPTS: u64 = 16;
 
 /// The sampler's position: all that decides what it draws next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,9 +194,9 @@ impl Sampler {
         let is_silent = !self.is_checking
             && !matches!(self.choice, Choice::Prioritized(_))
             && columns.extras.are_absent();
-        self.hint_first(ring);
-        for first in (0..part.rows).step_by(CHUNK) {
-            let (count, at) = (CHUNK.min(part.rows - first), part.first + first);
+        let chunk_rows = self.begin_chunks(ring);
+        for first in (0..part.rows).step_by(chunk_rows) {
+            let (count, at) = (chunk_rows.min(part.rows - first), part.first + first);
             let copied = self.copy_plain(ring, &batch, first..first + count, columns, at);
             for number in 0..count {
                 let (index, at) = (first + number, at + number);
@@ -234,12 +236,11 @@ impl Sampler {
             Choice::Uniform => {
                 let blocks = ring.claimed_blocks();
                 let propose = |draw| choice::uniform_among(ring, blocks, draw);
-                self.drawn.extend(first_draws(key, rows).map(propose));
+                self.drawn.extend(draws(key, rows, propose));
             }
-            choice => {
-                let propose = |draw| choice.propose(ring, draw);
-                self.drawn.extend(first_draws(key, rows).map(propose));
-            }
+            choice => self
+                .drawn
+                .extend(draws(key, rows, |draw| choice.propose(ring, draw))),
         }
         let start = |proposal: &Proposal| {
             let Position { block, place } = proposal.position();
@@ -263,11 +264,20 @@ impl Sampler {
     }
 }
 
-/// The first try for each row of a batch.
-fn first_draws(key: u64, rows: usize) -> impl ExactSizeIterator<Item = Draw> {
-    (0..rows).map(move |index| Draw {
-        key,
-        index,
-        attempt: 0,
+/// The first place that is proposed for each row of a batch; none where a few tries find none.
+fn draws(
+    key: u64,
+    rows: usize,
+    mut propose: impl FnMut(Draw) -> Proposal,
+) -> impl ExactSizeIterator<Item = Proposal> {
+    (0..rows).map(move |index| {
+        let tries = (0..FIRST_ATTEMPTS).map(|attempt| Draw {
+            key,
+            index,
+            attempt,
+        });
+        let mut found = tries.map(&mut propose);
+        let place = found.find(|proposal| !proposal.is_none());
+        place.unwrap_or(Proposal::NONE)
     })
 }

@@ -18,8 +18,8 @@ use crate::word::BlockLink;
 use super::Sampler;
 use super::fill::Batch;
 
-/// Rows at a time.
-pub(super) const CHUNK: usize = 32;
+/// Bytes of a chunk's rows: a part of the nearest cache, where they stay from their hint to their copy.
+const CHUNK_BYTES: usize = 20 * 1024;
 
 /// Which rows of a chunk were copied.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,10 +34,12 @@ impl Copied {
 }
 
 impl Sampler {
-    /// Hints what [`Sampler::copy_plain`] takes to be hinted before the first chunk.
-    pub(super) fn hint_first<S: Storage>(&self, ring: &Ring<S>) {
-        self.touch(ring, 0..2 * CHUNK);
-        self.prefetch(ring, 0..CHUNK);
+    /// How many rows are copied at a time; hints what [`Sampler::copy_plain`] takes to be hinted before the first ones.
+    pub(super) fn begin_chunks<S: Storage>(&self, ring: &Ring<S>) -> usize {
+        let rows = (CHUNK_BYTES / reach(ring)).clamp(1, u32::BITS as usize);
+        self.touch(ring, 0..2 * rows);
+        self.prefetch(ring, 0..rows);
+        rows
     }
 
     /// Copies the plain ones among a chunk of proposals to the columns from index `at` on, unless returns are of several
@@ -51,8 +53,9 @@ impl Sampler {
         columns: &mut Columns<'_>,
         at: usize,
     ) -> Copied {
-        self.touch(ring, chunk.start + 2 * CHUNK..chunk.start + 3 * CHUNK);
-        let next = chunk.start + CHUNK..chunk.start + 2 * CHUNK;
+        let rows = chunk.len();
+        let next = chunk.end..chunk.end + rows;
+        self.touch(ring, next.end..next.end + rows);
         if batch.filter.watermark != u64::MAX || !self.gather.is_of_one_step() {
             self.prefetch(ring, next);
             return Copied::default();
