@@ -39,7 +39,7 @@ OPTIONS = {
 }
 """How often a policy is scored, in environment steps, and on how many episodes."""
 SEEDS = {"grpo_straight": 3}
-"""Training seeds of the faults, if more than one: levels of two clean runs that differ by more than the margin."""
+"""How many training seeds a fault is put into, where one won't do: clean runs of two seeds differ by the margin."""
 FAULT_AT_SHARE = 0.6
 """When a fault comes, as a share of a run's steps; the runs with faults share what comes before."""
 LEAST_AT_ROLLBACK, LEAST_AT_END = 0.75, 0.95

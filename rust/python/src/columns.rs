@@ -2,8 +2,7 @@
 
 use std::sync::Mutex;
 
-use carla_online_replay::columns::Columns;
-use carla_online_replay::columns::Extras;
+use carla_online_replay::columns::{Columns, Extras};
 use carla_online_replay::layout::RowLayout;
 use carla_online_replay::{AppendColumns, Dtype, Schema};
 use pyo3::prelude::*;

@@ -31,27 +31,8 @@ pub(super) struct BlockPosition {
 }
 
 impl Sampler {
-    /// Fills one row; draws until one passes.
-    #[inline]
+    /// Fills one row, from its first proposal on; draws until one passes.
     pub(super) fn fill<S: Storage>(
-        &mut self,
-        ring: &Ring<S>,
-        batch: &mut Batch,
-        index: usize,
-        columns: &mut Columns<'_>,
-        at: usize,
-    ) -> Result<BlockPosition> {
-        let first = self.drawn[index];
-        if !first.is_none()
-            && let Some(taken) = self.take(ring, batch, first, columns, at)?
-        {
-            return Ok(taken);
-        }
-        self.draw_again(ring, batch, index, columns, at)
-    }
-
-    #[cold]
-    fn draw_again<S: Storage>(
         &mut self,
         ring: &Ring<S>,
         batch: &mut Batch,
@@ -64,8 +45,11 @@ impl Sampler {
             index,
             attempt,
         };
-        for attempt in 1..MAX_ATTEMPTS {
-            let proposal = self.choice.propose(ring, draw(attempt));
+        for attempt in 0..MAX_ATTEMPTS {
+            let proposal = match attempt {
+                0 => self.drawn[index],
+                _ => self.choice.propose(ring, draw(attempt)),
+            };
             if !proposal.is_none()
                 && let Some(taken) = self.take(ring, batch, proposal, columns, at)?
             {
