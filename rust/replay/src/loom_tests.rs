@@ -2,12 +2,15 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p carla-online-replay --release --lib loom_tests`
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use loom::sync::Arc;
 use loom::thread;
 
 use crate::gather::{Filter, Horizon, Position};
+use crate::sampler::{Mode, Part, Sampler};
 use crate::stream::Stream;
-use crate::test_ring::{self, HeapRing, Immortal, TestRow, read, ring};
+use crate::test_ring::{self, HeapRing, Immortal, TestRow, filled, read, ring};
 use crate::word::BlockWord;
 
 const FILTER: Filter = Filter {
@@ -68,6 +71,57 @@ fn a_row_read_during_reuse_is_whole_or_refused() {
         append(&ring, &mut stream, 14);
         reader.join().expect("the reader saw a torn row");
     });
+}
+
+/// A batch that is drawn while a block is being claimed again has whole rows only: the sampler copies them by chunks,
+/// and looks afterwards which ones moved.
+#[test]
+fn a_batch_sampled_during_reuse_is_whole() {
+    // Whether any interleaving drew the row that went, and the one that came in its place: told outside the model.
+    let seen = [10, 14].map(|number| (number, std::sync::Arc::new(AtomicBool::new(false))));
+    let told = seen.clone();
+    model(1, move || {
+        let told = told.clone();
+        let ring = Arc::new(ring(2, 2));
+        let mut stream = Stream::new(0, 1);
+        for number in 10..14 {
+            append(&ring, &mut stream, number);
+        }
+        let reader = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                let horizon = Horizon {
+                    steps: 1,
+                    gamma: 1.0,
+                };
+                let mut sampler =
+                    Sampler::new(0, horizon, Mode::Uniform, None, false).expect("sound");
+                let (sampled, drawn) = filled(&ring, 2, |columns| {
+                    sampler.sample(&ring, Part::whole(2), None, columns)
+                });
+                drawn.expect("there are rows");
+                for sampled in sampled {
+                    for (number, is_drawn) in &told {
+                        is_drawn.fetch_or(sampled.row.step_id == *number, Ordering::Relaxed);
+                    }
+                    let expected = row(sampled.row.step_id);
+                    assert_eq!(sampled.row, expected);
+                    assert_eq!(
+                        (sampled.n_step_reward, sampled.discount),
+                        (expected.reward, 1.0)
+                    );
+                }
+            })
+        };
+        append(&ring, &mut stream, 14);
+        reader.join().expect("the reader saw a torn row");
+    });
+    for (number, is_drawn) in seen {
+        assert!(
+            is_drawn.load(Ordering::Relaxed),
+            "row {number} was never drawn"
+        );
+    }
 }
 
 /// A reader that follows the writer sees only whole rows, and a two-step return that ends or goes on, never mixes.

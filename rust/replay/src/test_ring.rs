@@ -108,39 +108,43 @@ pub struct Sampled {
 
 /// Reads one place.
 pub fn read(ring: &HeapRing, at: Position, horizon: Horizon, filter: Filter) -> Option<Sampled> {
-    let mut fields = [
-        vec![0; 8],
-        vec![0; 4],
-        vec![0; 1],
-        vec![0; 1],
-        vec![0; 8],
-        vec![0; 8],
-    ];
-    let (mut next, mut reward, mut discount) = ([0; 8], [0; 4], [0; 4]);
-    let mut columns = Columns::new(
+    let gather = |columns: &mut Columns<'_>| Gather::new(horizon).row(ring, at, filter, columns, 0);
+    let (sampled, is_there) = filled(ring, 1, |columns| gather(columns).is_some());
+    is_there.then(|| sampled[0])
+}
+
+/// What something fills columns of so many rows with, and what it returns.
+pub fn filled<T>(
+    ring: &HeapRing,
+    rows: usize,
+    fill: impl FnOnce(&mut Columns<'_>) -> T,
+) -> (Vec<Sampled>, T) {
+    let mut fields = [8, 4, 1, 1, 8, 8].map(|size_bytes| vec![0_u8; size_bytes * rows]);
+    let mut next = vec![0_u8; 8 * rows];
+    let mut returns = [vec![0_u8; 4 * rows], vec![0_u8; 4 * rows]];
+    let told = fill(&mut Columns::new(
         ring.row(),
-        fields
-            .iter_mut()
-            .map(|field| Column::new(field.as_mut_slice()))
-            .collect(),
+        fields.iter_mut().map(|field| Column::new(field)).collect(),
         vec![Column::new(&mut next)],
-        [Column::new(&mut reward), Column::new(&mut discount)],
+        returns.each_mut().map(|column| Column::new(column)),
         Extras::default(),
-    );
-    Gather::new(horizon).row(ring, at, filter, &mut columns, 0)?;
-    let number =
-        |field: usize| u64::from_ne_bytes(fields[field].clone().try_into().expect("8 bytes"));
-    Some(Sampled {
+    ));
+    let sampled = (0..rows).map(|at| Sampled {
         row: TestRow {
-            obs: number(0),
-            next_obs: u64::from_ne_bytes(next),
-            reward: f32::from_ne_bytes(fields[1].clone().try_into().expect("4 bytes")),
-            terminated: fields[2] == [1],
-            truncated: fields[3] == [1],
-            episode_id: number(4),
-            step_id: number(5),
+            obs: u64::from_ne_bytes(item(&fields[0], at)),
+            next_obs: u64::from_ne_bytes(item(&next, at)),
+            reward: f32::from_ne_bytes(item(&fields[1], at)),
+            terminated: item(&fields[2], at) == [1],
+            truncated: item(&fields[3], at) == [1],
+            episode_id: u64::from_ne_bytes(item(&fields[4], at)),
+            step_id: u64::from_ne_bytes(item(&fields[5], at)),
         },
-        n_step_reward: f32::from_ne_bytes(reward),
-        discount: f32::from_ne_bytes(discount),
-    })
+        n_step_reward: f32::from_ne_bytes(item(&returns[0], at)),
+        discount: f32::from_ne_bytes(item(&returns[1], at)),
+    });
+    (sampled.collect(), told)
+}
+
+fn item<const N: usize>(column: &[u8], at: usize) -> [u8; N] {
+    column.as_chunks::<N>().0[at]
 }
