@@ -17,6 +17,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import guard
+from credit import credit
 from figures import Figures
 from safety_toy import OPTIMUM, learned_action
 
@@ -142,6 +143,7 @@ PARTS = {
     "pendulum": pendulum,
     "safety-toy": safety_toy,
     "straight": straight,
+    "credit": lambda: credit(FIGURES),
     "guard-faults": lambda: guard.faults(FIGURES),
     "guard-clean": lambda: guard.clean(FIGURES),
 }
