@@ -54,8 +54,8 @@ class GuardConfig(Config):
     """Share of the targets' variance that the critics explain, once it was above 0.5: near -1 for targets that have
     nothing to do with the states any more; looked at each time."""
     value_fit: LimitConfig = LimitConfig(stop=0.2)
-    """The same for GRPO's value network before it learns from a window, as a share of its median: near 0 if the targets
-    are noise."""
+    """The same for GRPO's value network before it learns from a window, as a share of its median once that was above
+    0.5: near 0 if the targets are noise. A network that knows less has windows near 0 in good health."""
     loss: LimitConfig = LimitConfig(stop=100.0, looks=3)
     """Loss of the critics or of the value network, in multiples of its median."""
     gradient: LimitConfig = LimitConfig(stop=100.0, looks=3)
@@ -120,7 +120,7 @@ class GuardConfig(Config):
             ),
             times_median("reward_ratio", self.reward_ratio, healthy=_EXPECTED_RATIO, lumps=_LUMPS),
             Detector("q_fit", self.q_fit, side="below", settle_looks=settle, healthy=0.5),
-            Detector("value_fit", self.value_fit, side="below", of_median=True, least_median=0.3, settle_looks=settle),
+            Detector("value_fit", self.value_fit, side="below", of_median=True, least_median=0.5, settle_looks=settle),
             times_median("q_loss", self.loss),
             times_median("value_loss", self.loss),
             times_median("q_grad_norm", self.gradient),
