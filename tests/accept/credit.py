@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from figures import Figures
 from numpy.typing import NDArray
 
 from carla_online.cli.configs import load_experiment
+from carla_online.learners.credit import BranchCredit
 from carla_online.learners.grpo import GRPOLearner
 from carla_online.online import open_run
 from carla_online.online.branches import drive_branches
@@ -25,7 +26,6 @@ from carla_online.online.groups import Part, branch_part, window_part
 from carla_online.online.rollouts import RolloutRecorder, Rollouts
 from carla_online.policies.networks import gaussian_logp
 
-CREDITS = ("first_draw", "every_draw", "monte_carlo")
 BATCHES = 48
 TRAINED_ENV_STEPS = 1_500_000
 """Where the policy and its value network have learned something, and have most of it still ahead."""
@@ -34,10 +34,9 @@ TRAINED_ENV_STEPS = 1_500_000
 def credit(figures: Figures) -> None:
     """Shows the agreement of batches from windows, and from branches with each kind of credit; there is no target."""
     torch.set_num_threads(1)
-    never = ["--runner.evaluate-every-env-steps=1000000000", "--runner.no-tensorboard"]
-    config = load_experiment("grpo_straight", never)
+    config = load_experiment("grpo_straight", ["--runner.no-tensorboard"])
     with tempfile.TemporaryDirectory() as name, open_run(config, run_dir=Path(name), show_progress=False) as runner:
-        runner.evaluator = None
+        runner.evaluator = None  # nothing is chosen or judged
         runner.run(TRAINED_ENV_STEPS)
         started_s = time.monotonic()
         intake: Any = runner._intake
@@ -61,7 +60,7 @@ class _Batches:
         self._obs = envs.restore(envs.snapshot())
 
     def gradients(self) -> dict[str, NDArray[np.float32]]:
-        """Returns the policy gradients of a window, and of branches from where it ended, by name."""
+        """Returns the policy gradients [P] of a window, and of branches from where it ended, by name."""
         window = self._rollouts(1)
         recorder = self._recorder()
         for _ in range(self._config.window_steps):
@@ -79,7 +78,7 @@ class _Batches:
             generator=self._generator,
         )
         told = {"windows": self._gradient(window_part(window, self._learner))}
-        for kind in CREDITS:
+        for kind in get_args(BranchCredit):
             self._learner.config = self._config.model_copy(update={"branch_credit": kind})
             told[f"branches, {kind}"] = self._gradient(branch_part(branches, self._learner))
         return told

@@ -51,10 +51,10 @@ class GuardConfig(Config):
     """Size of the rewards that came over that of the expected ones, in multiples of its median; and twice the largest
     healthy one, because rare severe events come in lumps."""
     q_fit: LimitConfig = LimitConfig(stop=-0.3, looks=3)
-    """Share of the targets' variance that the critics explain, once it was above 0.5: near -1 for targets that have
-    nothing to do with the states any more; looked at each time."""
+    """Share of the targets' variance that the critics explain, while its median is above 0.5: near -1 for targets that
+    have nothing to do with the states any more; looked at each time."""
     value_fit: LimitConfig = LimitConfig(stop=0.2)
-    """The same for GRPO's value network before it learns from a window, as a share of its median once that was above
+    """The same for GRPO's value network before it learns from a window, as a share of its median while that is above
     0.5: near 0 if the targets are noise. A network that knows less has windows near 0 in good health."""
     loss: LimitConfig = LimitConfig(stop=100.0, looks=3)
     """Loss of the critics or of the value network, in multiples of its median."""
@@ -72,7 +72,7 @@ class GuardConfig(Config):
     saturation: LimitConfig = LimitConfig(warn=0.9)
     """Share of draws at the ends of their range."""
     explained_variance: LimitConfig = LimitConfig(stop=0.0, looks=5)
-    """Of the returns by the value network, once it was above 0.3."""
+    """Of the returns by the value network, while its median is above 0.3."""
     log_mean_ratio: LimitConfig = LimitConfig(stop=-0.1)
     """Logarithm of the mean probability ratio after an update: below zero clipping has lost its hold.
     Source: https://arxiv.org/abs/2510.22319 (GRPO-Guard)."""

@@ -18,6 +18,11 @@ const FILTER: Filter = Filter {
     only_sampleable: true,
 };
 
+const ONE_STEP: Horizon = Horizon {
+    steps: 1,
+    gamma: 1.0,
+};
+
 /// Row n of the tests: all its numbers follow from n.
 fn row(number: u64) -> TestRow {
     TestRow {
@@ -42,34 +47,32 @@ fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     builder.check(body);
 }
 
-/// A reader that copies while the block is being claimed again either fails or has the old row whole.
-#[test]
-fn a_row_read_during_reuse_is_whole_or_refused() {
-    model(3, || {
+/// Reads a full ring of the rows 10 to 13 while row 14 is appended, which claims the first block again.
+fn beside_reuse(preemptions: usize, reading: impl Fn(&HeapRing) + Send + Sync + 'static) {
+    let reading = std::sync::Arc::new(reading);
+    model(preemptions, move || {
         let ring = Arc::new(ring(2, 2));
         let mut stream = Stream::new(0, 1);
         for number in 10..14 {
             append(&ring, &mut stream, number);
         }
         let reader = {
-            let ring = Arc::clone(&ring);
-            thread::spawn(move || {
-                let at = Position { block: 0, place: 0 };
-                if let Some(sampled) = read(
-                    &ring,
-                    at,
-                    Horizon {
-                        steps: 1,
-                        gamma: 1.0,
-                    },
-                    FILTER,
-                ) {
-                    assert_eq!(sampled.row, row(sampled.row.step_id));
-                }
-            })
+            let (ring, reading) = (Arc::clone(&ring), std::sync::Arc::clone(&reading));
+            thread::spawn(move || reading(&ring))
         };
         append(&ring, &mut stream, 14);
         reader.join().expect("the reader saw a torn row");
+    });
+}
+
+/// A reader that copies while the block is being claimed again either fails or has the old row whole.
+#[test]
+fn a_row_read_during_reuse_is_whole_or_refused() {
+    beside_reuse(3, |ring| {
+        let at = Position { block: 0, place: 0 };
+        if let Some(sampled) = read(ring, at, ONE_STEP, FILTER) {
+            assert_eq!(sampled.row, row(sampled.row.step_id));
+        }
     });
 }
 
@@ -80,47 +83,26 @@ fn a_batch_sampled_during_reuse_is_whole() {
     // Whether any interleaving drew the row that went, and the one that came in its place: told outside the model.
     let seen = [10, 14].map(|number| (number, std::sync::Arc::new(AtomicBool::new(false))));
     let told = seen.clone();
-    model(1, move || {
-        let told = told.clone();
-        let ring = Arc::new(ring(2, 2));
-        let mut stream = Stream::new(0, 1);
-        for number in 10..14 {
-            append(&ring, &mut stream, number);
+    // A refused row is drawn anew, so two preemptions take minutes; one finds a missing check, and a missing fence.
+    beside_reuse(1, move |ring| {
+        let mut sampler = Sampler::new(0, ONE_STEP, Mode::Uniform, None, false).expect("sound");
+        let (sampled, drawn) = filled(ring, 2, |columns| {
+            sampler.sample(ring, Part::whole(2), None, columns)
+        });
+        drawn.expect("there are rows");
+        for sampled in sampled {
+            for (number, is_drawn) in &told {
+                is_drawn.fetch_or(sampled.row.step_id == *number, Ordering::Relaxed);
+            }
+            let expected = row(sampled.row.step_id);
+            assert_eq!(sampled.row, expected);
+            let returned = (sampled.n_step_reward, sampled.discount);
+            assert_eq!(returned, (expected.reward, 1.0));
         }
-        let reader = {
-            let ring = Arc::clone(&ring);
-            thread::spawn(move || {
-                let horizon = Horizon {
-                    steps: 1,
-                    gamma: 1.0,
-                };
-                let mut sampler =
-                    Sampler::new(0, horizon, Mode::Uniform, None, false).expect("sound");
-                let (sampled, drawn) = filled(&ring, 2, |columns| {
-                    sampler.sample(&ring, Part::whole(2), None, columns)
-                });
-                drawn.expect("there are rows");
-                for sampled in sampled {
-                    for (number, is_drawn) in &told {
-                        is_drawn.fetch_or(sampled.row.step_id == *number, Ordering::Relaxed);
-                    }
-                    let expected = row(sampled.row.step_id);
-                    assert_eq!(sampled.row, expected);
-                    assert_eq!(
-                        (sampled.n_step_reward, sampled.discount),
-                        (expected.reward, 1.0)
-                    );
-                }
-            })
-        };
-        append(&ring, &mut stream, 14);
-        reader.join().expect("the reader saw a torn row");
     });
     for (number, is_drawn) in seen {
-        assert!(
-            is_drawn.load(Ordering::Relaxed),
-            "row {number} was never drawn"
-        );
+        let is_drawn = is_drawn.load(Ordering::Relaxed);
+        assert!(is_drawn, "row {number} was never drawn");
     }
 }
 

@@ -108,9 +108,10 @@ pub struct Sampled {
 
 /// Reads one place.
 pub fn read(ring: &HeapRing, at: Position, horizon: Horizon, filter: Filter) -> Option<Sampled> {
-    let gather = |columns: &mut Columns<'_>| Gather::new(horizon).row(ring, at, filter, columns, 0);
-    let (sampled, is_there) = filled(ring, 1, |columns| gather(columns).is_some());
-    is_there.then(|| sampled[0])
+    let (sampled, generation) = filled(ring, 1, |columns| {
+        Gather::new(horizon).row(ring, at, filter, columns, 0)
+    });
+    generation.map(|_| sampled[0])
 }
 
 /// What something fills columns of so many rows with, and what it returns.
